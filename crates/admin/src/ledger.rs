@@ -12,8 +12,9 @@ use serde_json::{Value as Json, json};
 use tollkeep_audit::{Action, Key, Value};
 use tollkeep_config::settings::limit_of;
 use tollkeep_ledger::amount::Amount;
+use tollkeep_ledger::money::NanoUsd;
 use tollkeep_store::After;
-use tollkeep_store::ledger::{EntryRecord, LostSlice, digests};
+use tollkeep_store::ledger::{AccountRecord, EntryRecord, LostSlice, digests};
 use tollkeep_types::{LeaseId, WallMillis};
 
 const REPORT: &[Member] = &[
@@ -68,6 +69,36 @@ const SLICE: &[Member] = &[
     time("lost_at", "When it was lost"),
 ];
 
+const ACCOUNT: &[Member] = &[
+    text("name", 400, "Its name: the kind, and whose it is"),
+    id("tenant_id", "ten_", "The tenant it belongs to"),
+    choice("kind", KINDS, "What it is for"),
+    text(
+        "provider",
+        256,
+        "Which provider's calls it is about: of `upstream_cost` and `payable`",
+    )
+    .or_null(),
+    text("unit", 200, "In what it counts: `usd` is nano-dollars"),
+    number("balance", "The sum of all that was moved on it"),
+    text("balance_usd", 30, "The same in dollars").or_null(),
+];
+
+const KINDS: &[&str] = &[
+    "outside",
+    "credit",
+    "held",
+    "revenue",
+    "promo",
+    "refunds",
+    "operator_loss",
+    "upstream_cost",
+    "payable",
+    "overrun",
+    "unresolved",
+    "in_doubt",
+];
+
 const RESOLVE: &[Member] = &[
     text(
         "evidence",
@@ -83,6 +114,21 @@ const RESOLVE: &[Member] = &[
 
 pub(crate) const OPERATIONS: &[Operation] = &[
     CHECK,
+    Operation {
+        id: "ledger_accounts",
+        command: "ledger accounts",
+        about: "All accounts with their balances, by name: what is owed to payers and to providers too",
+        method: Method::Get,
+        path: "/api/v1/ledger/accounts",
+        also: None,
+        right: Right::Read,
+        change: None,
+        query: &[LIMIT, CURSOR],
+        body: None,
+        answers: &[(200, Content::Page(ACCOUNT))],
+        refusals: &[],
+        run: |call| Box::pin(accounts(call)),
+    },
     Operation {
         id: "ledger_unresolved",
         command: "ledger unresolved",
@@ -156,6 +202,39 @@ async fn check(call: Call) -> Answer {
         "entries": report.entries,
         "violations": report.violations,
     })))
+}
+
+async fn accounts(call: Call) -> Answer {
+    let (state, operator) = (&call.state, &call.operator);
+    let place = "ledger accounts";
+    let page = call.query.page::<String>(state, place)?;
+    let ledger = state.parts.store.ledger();
+    let page = ledger.accounts(operator.scope(), &page).await?;
+    // They are in the order of their names, which no time says.
+    let last = page.rows.last().filter(|_| page.more);
+    let last = last.map(|last| After {
+        created_at: WallMillis(0),
+        id: last.name.clone(),
+    });
+    let data: Vec<Json> = page.rows.iter().map(account).collect();
+    Ok(ok(&json!({
+        "data": data,
+        "has_more": page.more,
+        "next_cursor": next_cursor(state, place, last),
+    })))
+}
+
+fn account(account: &AccountRecord) -> Json {
+    let balance_usd = (account.unit == "usd").then(|| NanoUsd::new(account.balance).to_string());
+    json!({
+        "name": account.name,
+        "tenant_id": account.tenant,
+        "kind": account.kind,
+        "provider": account.provider(),
+        "unit": account.unit,
+        "balance": account.balance,
+        "balance_usd": balance_usd,
+    })
 }
 
 async fn unresolved(call: Call) -> Answer {

@@ -46,6 +46,7 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::Kind,
     Key::Lease,
     Key::LedgerHead,
+    Key::Limit,
     Key::List,
     Key::Listener,
     Key::MaxRequests,
@@ -66,6 +67,7 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::Route,
     Key::Seq,
     Key::Sig,
+    Key::Spent,
     Key::StatusCode,
     Key::Stream,
     Key::ThroughSeq,
@@ -77,6 +79,7 @@ const SORTED_KEYS: [Key; Key::ALL.len()] = [
     Key::Unreadable,
     Key::UserAgent,
     Key::Version,
+    Key::WindowEnd,
 ];
 
 /// Where each key stands in [`SORTED_KEYS`].

@@ -477,7 +477,7 @@ fn llm(settings: &Settings, parts: &PlanParts<'_>) -> Result<LlmPlan, PlanError>
         drain_max: settings.llm.drain_max,
         allowed_origins: settings.llm.allowed_origins.clone(),
         default_tenant: parts.default_tenant,
-        bounds: BoundOptions::of(&settings.budgets),
+        bounds: BoundOptions::of(settings),
         expose_cost: settings.llm.expose_cost,
         records_all: settings.ledger.usage == UsageMode::All,
         tls: Arc::clone(&parts.tls.of_all),

@@ -47,7 +47,8 @@ impl Worker {
             if facts.from_cache {
                 llm.upstream_cost = Some(NanoUsd::ZERO);
             }
-            self.count_settled(asked.label, llm);
+            let unsaid = facts.hold.as_ref().and_then(|hold| hold.cost_unsaid());
+            self.count_settled(asked.label, llm, unsaid);
         }
         if facts.taken.is_some() {
             token_rates::correct(facts, self.shared.clock.mono());
@@ -81,15 +82,20 @@ impl Worker {
         uncounted(facts, (tenant, at, book), redactor)
     }
 
-    fn count_settled(&self, provider: ProviderLabel, llm: &LlmFacts) {
-        let Some(told) = &llm.told else { return };
-        let quality = told.report.quality();
-        if let Some(Ok(cost)) = llm.cost
-            && quality != Quality::Released
-        {
+    /// Counts what an attempt cost; `unsaid` is charged where nobody says that.
+    fn count_settled(&self, provider: ProviderLabel, llm: &LlmFacts, unsaid: Option<NanoUsd>) {
+        let quality = llm.told.as_ref().map(|told| told.report.quality());
+        let spent = match (llm.cost.as_ref(), quality) {
+            (_, Some(Quality::Released)) => None,
+            (Some(Ok(cost)), Some(quality)) => Some((quality, *cost)),
+            (Some(_) | None, _) => unsaid.map(|cost| (Quality::Unknown, cost)),
+        };
+        if let Some((quality, cost)) = spent {
             self.counters
                 .spent(provider, llm.model_label, quality, cost);
         }
+        let Some(told) = &llm.told else { return };
+        let quality = told.report.quality();
         let reason = match &told.report {
             UsageReport::Unknown(why) => why.name(),
             _ if told.flags.has(Flag::Unpriced) => Flag::Unpriced.name(),
@@ -104,8 +110,14 @@ impl Worker {
 impl Exchange<'_> {
     /// Ends the hold of an attempt that failed, so that the next one has its own.
     pub(crate) fn end_attempt(&mut self) {
-        self.end_hold(self.plan.llm.bounds.failed);
+        let bears = self.plan.llm.bounds.failed;
+        let hold = self.work.facts.hold.as_ref();
+        let unsaid = hold.and_then(|hold| hold.cost_unsaid());
+        self.end_hold(bears);
         let facts = &mut self.work.facts;
+        if let (Some(asked), Some(llm), Bears::Payer) = (&facts.asked, &facts.llm, bears) {
+            self.worker.count_settled(asked.label, llm, unsaid);
+        }
         facts.attempts = facts.attempts.saturating_add(1);
     }
 

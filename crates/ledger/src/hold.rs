@@ -72,6 +72,14 @@ pub struct SliceCover {
     pub homeless: Amount,
 }
 
+/// What an upstream asks for a call, where its payer is charged something else.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Owed {
+    /// At most, as far as anybody can say beforehand.
+    pub bound: Amount,
+    pub actual: Amount,
+}
+
 /// The end of a hold, for the keeper to write down.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ended {
@@ -79,6 +87,8 @@ pub struct Ended {
     pub bound: Charge,
     pub sure: Sure,
     pub outcome: Outcome,
+    /// `None`: what is charged.
+    pub owed: Option<Owed>,
     pub slices: SmallVec<[SliceCover; POTS_INLINE]>,
     /// What the store holds in a row.
     pub strict: Covers,
@@ -155,6 +165,10 @@ struct Guts {
 
 impl Guts {
     fn end(self, outcome: Outcome) {
+        self.end_owing(outcome, None);
+    }
+
+    fn end_owing(self, outcome: Outcome, owed: Option<Owed>) {
         let slices = self
             .slices
             .into_iter()
@@ -178,6 +192,7 @@ impl Guts {
             bound: self.bound,
             sure: self.sure,
             outcome,
+            owed,
             slices,
             strict: self.strict,
         });
@@ -391,6 +406,13 @@ impl Committed {
     pub fn settle(mut self, quality: Quality, actual: Charge) {
         if let Some(guts) = self.0.take() {
             guts.end(Outcome::Settled { quality, actual });
+        }
+    }
+
+    /// The same, where the upstream asks something else than is charged.
+    pub fn settle_owing(mut self, quality: Quality, actual: Charge, owed: Owed) {
+        if let Some(guts) = self.0.take() {
+            guts.end_owing(Outcome::Settled { quality, actual }, Some(owed));
         }
     }
 

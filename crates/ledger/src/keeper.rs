@@ -32,9 +32,9 @@ const LOOK_WAITING_MS: u64 = 100;
 const NO_SLICE_MS: u64 = 2000;
 /// Asks that wait for this replica's life to begin.
 const EARLY_MAX: usize = 4096;
-/// How long a strict hold is there without being renewed, where nothing else is said. It is renewed
-/// when half of that is over.
-pub const HOLD_TTL_MS: u64 = 120_000;
+/// How often a call under way renews its strict hold, at the latest: a shorter one when half of its
+/// time is over.
+const RENEW_HOLD_MS: u64 = 60_000;
 
 /// Names one command until it is answered.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -52,6 +52,8 @@ pub struct Ask {
     pub accounts: SmallVec<[(AccountId, Measure); 1]>,
     /// Whether a durable *held* comes first, to be confirmed before anything is sent.
     pub confirm: bool,
+    /// How long a hold in the store is there without being renewed: longer than the call may take.
+    pub ttl_ms: u64,
 }
 
 impl Ask {
@@ -119,6 +121,8 @@ pub enum Notice {
     Threshold {
         key: WindowKey,
         percent: u8,
+        /// The window as it was last seen.
+        row: Box<WindowRow>,
     },
     /// More was billed than the bound: the excess is nobody's, and the model is to be quarantined.
     /// Beyond a guess, it is charged.
@@ -198,6 +202,7 @@ struct Waiting {
 #[derive(Debug)]
 struct Strict {
     version: u32,
+    ttl_ms: u64,
     renew_at: MonoNanos,
     busy: bool,
     ended: Option<Arc<Ended>>,
@@ -226,7 +231,6 @@ pub struct Keeper {
     /// Budgets that were ended lately, and until when calls may still name them.
     gone: BTreeMap<BudgetId, MonoNanos>,
     slices_version: u64,
-    hold_ttl_ms: u64,
     desks: BTreeMap<LeaseId, Desk>,
     /// Those that came before this life had begun.
     early: Vec<Ask>,
@@ -280,7 +284,6 @@ impl Keeper {
             books: BTreeMap::new(),
             gone: BTreeMap::new(),
             slices_version: 0,
-            hold_ttl_ms: HOLD_TTL_MS,
             desks: BTreeMap::new(),
             early: Vec::new(),
             asks: BTreeMap::new(),
@@ -299,13 +302,6 @@ impl Keeper {
             keeper.books.insert(budget.id, Book::new(budget));
         }
         keeper
-    }
-
-    /// The same, whose strict holds are there for so long without being renewed.
-    #[must_use]
-    pub const fn holding_for(mut self, ms: u64) -> Self {
-        self.hold_ttl_ms = ms;
-        self
     }
 
     /// One event, at this time of a clock that also runs while the machine sleeps.

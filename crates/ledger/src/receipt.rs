@@ -4,9 +4,12 @@
 //! A receipt is one of a chain: each names the hash of the one before it, so that none can be taken
 //! out or put in. A tenant has one chain for each life of each replica.
 
+mod chain;
+
+pub use chain::{ChainFault, Chains};
+
 use crate::price::{Book, Cost, Provider};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 use tollkeep_types::WallMillis;
 use tollkeep_types::usage::{Class, ImageCount, Line, Lines, Modifiers, Service, Unit, Usage};
 
@@ -65,6 +68,8 @@ pub struct Receipt {
     pub quality: String,
     /// Evidence that came after the end is in it.
     pub corrected: bool,
+    /// The hash of the receipt that said otherwise before, which this one puts right.
+    pub adj: Option<String>,
 }
 
 /// A provider as price tables know it.
@@ -123,6 +128,7 @@ impl Receipt {
         put("state", json!(self.state));
         put("quality", json!(self.quality));
         put("corrected", json!(self.corrected));
+        put("adj", json!(self.adj));
         Value::Object(all).to_string()
     }
 
@@ -172,6 +178,7 @@ impl Receipt {
             state: all.text("state")?,
             quality: all.text("quality")?,
             corrected: all.flag("corrected")?,
+            adj: all.text("adj").ok(),
         };
         // What is not read would be believed unseen.
         let is_whole = receipt.payload().as_bytes() == payload;
@@ -299,81 +306,6 @@ fn line_of(value: &Value) -> Option<Line> {
     })
 }
 
-/// What is wrong with a set of receipts as chains.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum ChainFault {
-    /// Those between two places are not there.
-    Missing { chain: String, from: u64, to: u64 },
-    /// Two receipts have the same place.
-    Twice { chain: String, seq: u64 },
-    /// The receipt does not name the hash of the one before it.
-    Cut { chain: String, seq: u64 },
-}
-
-impl std::fmt::Display for ChainFault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Missing { chain, from, to } => {
-                write!(f, "chain {chain}: numbers {from} to {to} are missing")
-            }
-            Self::Twice { chain, seq } => write!(f, "chain {chain}: number {seq} is there twice"),
-            Self::Cut { chain, seq } => {
-                write!(
-                    f,
-                    "chain {chain}: number {seq} does not follow the one before it"
-                )
-            }
-        }
-    }
-}
-
-/// Receipts by their chains, to be looked at together.
-#[derive(Debug, Default)]
-pub struct Chains(BTreeMap<String, Vec<(u64, String, String)>>);
-
-impl Chains {
-    /// One of them, with the hash of its whole text.
-    pub fn add(&mut self, receipt: &Receipt, hash: String) {
-        let chain = self.0.entry(receipt.chain.clone()).or_default();
-        chain.push((receipt.seq, receipt.prev.clone(), hash));
-    }
-
-    /// What is wrong with them. A chain may begin late in what is given; with `some` it may also
-    /// have gaps, as what one caller has of a tenant's chain.
-    pub fn faults(mut self, some: bool) -> Vec<ChainFault> {
-        let mut faults = Vec::new();
-        for (name, links) in &mut self.0 {
-            links.sort();
-            for pair in links.windows(2) {
-                let [(before, _, hash), (seq, prev, _)] = pair else {
-                    continue;
-                };
-                let chain = || name.clone();
-                if seq == before {
-                    faults.push(ChainFault::Twice {
-                        chain: chain(),
-                        seq: *seq,
-                    });
-                } else if *before != seq.saturating_sub(1) {
-                    if !some {
-                        faults.push(ChainFault::Missing {
-                            chain: chain(),
-                            from: before.saturating_add(1),
-                            to: seq.saturating_sub(1),
-                        });
-                    }
-                } else if prev != hash {
-                    faults.push(ChainFault::Cut {
-                        chain: chain(),
-                        seq: *seq,
-                    });
-                }
-            }
-        }
-        faults
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -406,12 +338,19 @@ mod tests {
             state: "settled".to_owned(),
             quality: "reported".to_owned(),
             corrected: false,
+            adj: None,
         }
     }
 
     // LED-82
     #[test]
     fn a_receipt_is_read_as_it_was_written_and_nothing_else_is_one() {
+        let corrects = Receipt {
+            corrected: true,
+            adj: Some("ab".repeat(32)),
+            ..receipt()
+        };
+        assert_eq!(Receipt::read(corrects.payload().as_bytes()), Ok(corrects));
         let receipt = receipt();
         let text = receipt.payload();
         assert_eq!(Receipt::read(text.as_bytes()), Ok(receipt));

@@ -7,7 +7,9 @@ use tollkeep_ledger::amount::{Amount, Charge, Measure};
 use tollkeep_ledger::budget::{Budget, Durability, OnShort, Scope};
 use tollkeep_ledger::hold::{Ended, Outbox, Sure};
 use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, Keeper, Notice, Refused};
-use tollkeep_ledger::row::{Enforcement, LeaseRow, LeaseState, WindowRow};
+use tollkeep_ledger::row::{
+    Covers, Enforcement, HoldRow, HoldState, LeaseRow, LeaseState, WindowRow,
+};
 use tollkeep_ledger::step::Command;
 use tollkeep_ledger::window::{Window, WindowKey};
 use tollkeep_ledger::write::{Refusal, Reply};
@@ -106,6 +108,10 @@ impl House {
     }
 
     fn ask(&mut self, number: u8) -> Option<CallId> {
+        self.ask_for(number, 120_000)
+    }
+
+    fn ask_for(&mut self, number: u8, ttl_ms: u64) -> Option<CallId> {
         let cost = amount(10);
         self.tell(Event::Ask(Ask {
             hold: HoldId::from_bytes([number; 16]),
@@ -117,6 +123,7 @@ impl House {
             sure: Sure::Bound,
             accounts: [].into_iter().collect(),
             confirm: false,
+            ttl_ms,
         }));
         self.written(|command| matches!(command, Command::Grant(_)))
     }
@@ -311,4 +318,48 @@ fn who_asked_before_the_keeper_had_begun_is_refused_if_it_ends_before() {
         })
     )));
     assert!(house.keeper.is_resting());
+}
+
+/// The hold of a call, in the store.
+fn committed(version: u32) -> Reply {
+    let row = HoldRow {
+        id: HoldId::from_bytes([7; 16]),
+        replica: ReplicaId::from_bytes([2; 16]),
+        state: HoldState::Committed,
+        version,
+        bound: Charge {
+            cost: amount(10),
+            ..Charge::NOTHING
+        },
+        covers: Covers::new(),
+        expires_at: WallMillis(0),
+    };
+    Reply {
+        hold: Some(Box::new(row)),
+        ..Reply::default()
+    }
+}
+
+// LED-51
+#[test]
+fn a_call_under_way_renews_its_hold_each_minute_for_as_long_as_it_was_asked_for() {
+    for (ttl_ms, every_ms) in [(3_720_000, 60_000), (120_000, 60_000), (50_000, 25_000)] {
+        let mut house = House::new();
+        let asked = house.ask_for(7, ttl_ms).unwrap();
+        house.answer(asked, committed(0));
+        // Whoever has been granted it has it in hand.
+        let out = std::mem::take(&mut house.out);
+        for round in 0..3 {
+            house.now += (every_ms - 1) * 1_000_000;
+            house.tell(Event::Tick);
+            let renews = |command: &Command| matches!(command, Command::RenewHold { .. });
+            assert_eq!(house.written(renews), None, "{ttl_ms}: too early");
+            house.now += 1_000_000;
+            house.tell(Event::Tick);
+            let as_long = |command: &Command| matches!(command, Command::RenewHold { ttl_ms: it, .. } if *it == ttl_ms);
+            let renewal = house.written(as_long);
+            house.answer(renewal.expect("a renewal"), committed(round + 1));
+        }
+        drop(out);
+    }
 }

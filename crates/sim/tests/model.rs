@@ -160,6 +160,7 @@ impl House {
             sure: Sure::Bound,
             accounts: [].into_iter().collect(),
             confirm: false,
+            ttl_ms: 120_000,
         };
         self.tell(replica, Event::Ask(ask));
         for _ in 0..30 {

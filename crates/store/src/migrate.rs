@@ -75,6 +75,7 @@ const MIGRATIONS: &[Migration] = &[
     step!(62, "0062", "audit_addresses"),
     step!(66, "0066", "credit_sessions"),
     step!(67, "0067", "payers_credit"),
+    step!(70, "0070", "accounts_of_providers"),
 ];
 
 /// What is done about a schema of an earlier version.

@@ -184,7 +184,7 @@ impl<K> Default for Repeated<K> {
     }
 }
 
-impl<K: Copy + PartialEq> Repeated<K> {
+impl<K: Clone + PartialEq> Repeated<K> {
     /// The text of this key.
     pub(crate) fn of<T: Into<Arc<str>>>(&mut self, key: K, text: impl FnOnce(K) -> T) -> Arc<str> {
         if let Some((last, made)) = &self.0
@@ -192,7 +192,7 @@ impl<K: Copy + PartialEq> Repeated<K> {
         {
             return Arc::clone(made);
         }
-        let made = text(key).into();
+        let made = text(key.clone()).into();
         self.0 = Some((key, Arc::clone(&made)));
         made
     }

@@ -12,12 +12,12 @@ use crate::parameters::{CURSOR, LIMIT, Parameters, next_cursor};
 use crate::problem::Problem;
 use crate::rights::Right;
 use crate::router::{Answer, ok};
-use crate::shape::{Member, choice, number, text};
+use crate::shape::{Member, bounded, choice, number, text};
 use serde_json::{Value, json};
 use tollkeep_ledger::amount::Amount;
 use tollkeep_ledger::money::NanoUsd;
 use tollkeep_ledger::row::Quality;
-use tollkeep_store::ledger::{UsageBy, UsageFilter, UsageSum};
+use tollkeep_store::ledger::{Groups, UsageBy, UsageFilter, UsageSum};
 use tollkeep_store::{After, ProjectRef};
 use tollkeep_types::WallMillis;
 
@@ -90,6 +90,13 @@ const BASE: Operation = Operation {
              model, day",
         ),
         text("tz", 64, "Where days begin; `UTC` if not given"),
+        bounded(
+            "limit",
+            1,
+            10_000,
+            "How many sums at most; 10,000 if not given"
+        ),
+        CURSOR,
     ],
     body: None,
     answers: &[(200, Content::Page(SUM))],
@@ -162,8 +169,25 @@ async fn sums(call: Call) -> Answer {
     let (state, operator, query) = (&call.state, &call.operator, &call.query);
     let by = group_by(query.get("group_by").unwrap_or_default())?;
     let mut filter = filter_of(&call).await?;
+    let place = format!("usage sums {filter:?} {by:?} {:?}", query.get("tz"));
+    let page = query.page::<u64>(state, &place)?;
+    let now = state.parts.clock.wall();
+    let behind = page.after.as_ref();
+    let until = behind.map_or(WallMillis(now.0.saturating_add(1)), |after| {
+        after.created_at
+    });
+    if behind.is_some() || query.get("limit").is_some() {
+        // Calls that end meanwhile are in no part: so none is told twice, and none left out.
+        filter.to.get_or_insert(until);
+    }
+    let groups = Groups {
+        skip: behind.map_or(0, |after| after.id),
+        most: match query.get("limit") {
+            Some(_) => page.limit,
+            None => Groups::default().most,
+        },
+    };
     let days = if by.contains(&By::Day) {
-        let now = state.parts.clock.wall();
         Some(days::days(query.get("tz"), &mut filter, now)?)
     } else if query.get("tz").is_some() {
         return Err(Problem::bad_request("tz: only for `group_by` with `day`."));
@@ -180,8 +204,14 @@ async fn sums(call: Call) -> Answer {
     let times = days.as_ref().map(|days| days.times.as_slice());
     let ledger = state.parts.store.ledger();
     let sums = ledger
-        .usage_sums(operator.scope(), &columns, times, &filter)
+        .usage_sums(operator.scope(), &columns, times, (&filter, groups))
         .await?;
+    let told = u64::try_from(sums.rows.len()).unwrap_or(u64::MAX);
+    let next = sums.more.then(|| After {
+        created_at: until,
+        id: groups.skip.saturating_add(told),
+    });
+    let next = next_cursor(state, &place, next);
     let rows = sums.rows.iter();
     // Sums of nothing at all are no row.
     let rows = rows.filter(|sum| sum.calls > 0);
@@ -189,7 +219,7 @@ async fn sums(call: Call) -> Answer {
         .map(|sum| shown(sum, &columns, days.as_ref()))
         .collect();
     Ok(ok(
-        &json!({ "data": data, "has_more": sums.more, "next_cursor": null }),
+        &json!({ "data": data, "has_more": sums.more, "next_cursor": next }),
     ))
 }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use tollkeep_config::settings::TokenName;
 use tollkeep_ledger::amount::Amount;
 use tollkeep_ledger::budget::Scope as Counts;
-use tollkeep_store::ledger::UsageFilter;
+use tollkeep_store::ledger::{Groups, UsageFilter};
 use tollkeep_store::{BudgetRecord, ProjectRef, Scope, StoreError, TenantRef, Token};
 use tollkeep_types::{LineageId, ProjectId, TenantId, WallMillis};
 
@@ -199,7 +199,7 @@ async fn told(call: &Call, of: &str, id: &str, payer: &Payer) -> Answer {
     let ledger = state.parts.store.ledger();
     let own = Scope::Tenant(payer.tenant);
     let sums = ledger
-        .usage_sums(own, &[], None, &payer.filter(from))
+        .usage_sums(own, &[], None, (&payer.filter(from), Groups::default()))
         .await?;
     let sum = sums.rows.first();
     let of_sum =
@@ -243,7 +243,7 @@ pub(crate) async fn own(state: &State, token: &Token) -> Result<Value, StoreErro
     let ledger = state.parts.store.ledger();
     let own = Scope::Tenant(token.tenant_id);
     let sums = ledger
-        .usage_sums(own, &[], None, &payer.filter(from))
+        .usage_sums(own, &[], None, (&payer.filter(from), Groups::default()))
         .await?;
     let sum = sums.rows.first();
     let spent = sum.map(|sum| sum.charge.cost).unwrap_or_default();

@@ -61,6 +61,9 @@ fn of_a_budget(action: Action) -> Event<'static> {
     Event::new(action, Actor::System, Outcome::Success)
         .with_detail(Key::Budget, budget)
         .with_detail(Key::Percent, Value::Number(80))
+        .with_detail(Key::Spent, Value::Number(8_000_000_000))
+        .with_detail(Key::Limit, Value::Number(10_000_000_000))
+        .with_detail(Key::WindowEnd, Value::Word("2026-12-01T00:00:00.000Z"))
 }
 
 fn of_a_token(action: Action) -> Event<'static> {

@@ -128,9 +128,10 @@ keys! {
         /// How long ends of calls wait for others to be written down with, while the database is
         /// busy.
         flush_ms: Duration = millis(0..=1_000).or(Duration::from_millis(5)),
-        /// How long what is taken aside in the database for a call outlives a process that has ended:
-        /// after it, the call is charged as if nobody knew its cost. While a call lasts, it is renewed
-        /// when half of this is over.
+        /// What is taken aside in the database for a call stays there for so long beyond the longest
+        /// time that a call to its upstream may take (`timeouts.total_ms`), and is renewed each minute
+        /// while the call lasts. If the process has ended, the call is then charged as if nobody knew
+        /// its cost.
         hold_grace: Duration = duration(30_000..=3_600_000).or(Duration::from_secs(120)),
         /// Signed receipts of calls that a budget counts: `off`; `on-request`: one is made when its
         /// caller asks for it; `all`: one is made for each call, within some seconds.

@@ -4,18 +4,19 @@ use super::Gate;
 use super::Holds;
 use super::inbox::Message;
 use super::quote::{Bears, ONE, Quote, amount, cost};
-use super::take::{CallHold, State};
+use super::take::{Aside, CallHold, State};
+use crate::lifecycle::Exchange;
 use crate::record::{Facts, LlmFacts};
 use std::borrow::Cow;
 use std::sync::Arc;
 use tollkeep_ledger::amount::{Amount, Charge};
-use tollkeep_ledger::hold::{NotBilled, Sure};
+use tollkeep_ledger::hold::{NotBilled, Owed, Sure};
 use tollkeep_ledger::price::{Book, CostError};
 use tollkeep_ledger::row::Quality;
 use tollkeep_observe::redact::Redactor;
 use tollkeep_store::ledger::{CallRecord, PriceMark};
 use tollkeep_types::money::NanoUsd;
-use tollkeep_types::usage::{Class, Lines, UsageReport};
+use tollkeep_types::usage::{Class, Flags, Lines, UsageReport};
 use tollkeep_types::{ProjectId, TenantId, WallMillis};
 
 /// The project of calls without a token.
@@ -57,9 +58,14 @@ impl Holds {
         match (hold.state, borne) {
             (State::Committed(committed), Some(cost)) => committed.bear(cost),
             (state, _) => {
+                let asked = llm.and_then(|llm| self::cost(llm.upstream_cost?));
                 let known = Known {
                     report,
                     cost,
+                    owed: asked.map(|actual| Owed {
+                        bound: hold.quote.upstream_cost,
+                        actual,
+                    }),
                     certain_output,
                 };
                 end((state, hold.quote, hold.gate), known);
@@ -69,6 +75,13 @@ impl Holds {
 }
 
 impl CallHold {
+    /// What is charged for it if nobody says what it cost.
+    pub(crate) fn cost_unsaid(&self) -> Option<NanoUsd> {
+        let is_sent = matches!(self.state, State::Committed(_));
+        let is_charged = is_sent && self.quote.is_priced && self.gate.is_none();
+        is_charged.then(|| NanoUsd::new(self.quote.charge.cost.units()))
+    }
+
     /// What its upstream asks for it at most, if it may ask for anything.
     fn billed(&self, report: Option<&UsageReport>, llm: Option<&LlmFacts>) -> Option<Amount> {
         let known_cost = llm.and_then(|llm| llm.cost.as_ref());
@@ -79,6 +92,29 @@ impl CallHold {
                 cost(asked.unwrap_or(*known))
             }
             (State::Committed(_), _, Some(Err(_)) | None) => Some(self.quote.upstream_cost),
+        }
+    }
+}
+
+impl Exchange<'_> {
+    /// What is known of a call before it goes out.
+    pub(super) fn about(&self, (aside, quote): (&Aside<'_>, &Quote), book: &Book) -> CallRecord {
+        let facts = &self.work.facts;
+        let under = Under {
+            tenant: self.payer(),
+            at: facts.at,
+            bound: quote.charge,
+            bound_method: quote.is_priced.then_some(quote.method.name()),
+            price: quote.is_priced.then(|| mark(book)),
+        };
+        CallRecord {
+            provider: Arc::clone(&aside.target.name),
+            // An attempt before it may have told something.
+            model_served: None,
+            lines: None,
+            flags: Flags::default(),
+            status: None,
+            ..record(under, facts, self.worker.shared.recorder.redactor())
         }
     }
 }
@@ -210,6 +246,8 @@ fn record(under: Under, facts: &Facts, redactor: &Redactor) -> CallRecord {
 struct Known<'a> {
     report: Option<&'a UsageReport>,
     cost: Option<&'a Result<NanoUsd, CostError>>,
+    /// What its upstream is owed, where that is another amount.
+    owed: Option<Owed>,
     /// Tokens of output that were seen for certain.
     certain_output: u64,
 }
@@ -257,7 +295,10 @@ fn end((state, quote, gate): (State, Quote, Option<Gate>), known: Known<'_>) {
     };
     let cost = cost.map(|cost| if quote.is_priced { cost } else { Amount::ZERO });
     if let Some(actual) = cost.and_then(|cost| charge(cost, lines)) {
-        committed.settle(quality, actual);
+        match known.owed.filter(|_| quote.is_priced) {
+            Some(owed) => committed.settle_owing(quality, actual, owed),
+            None => committed.settle(quality, actual),
+        }
     }
 }
 

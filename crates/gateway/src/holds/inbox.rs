@@ -14,8 +14,8 @@ use tollkeep_types::{BudgetId, HoldId, LeaseId};
 /// One message.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// A call that slices can't bear, and who waits for the answer.
-    Ask(Ask, oneshot::Sender<Granted>),
+    /// A call that slices can't bear, what is known of it, and who waits for the answer.
+    Ask(Ask, Arc<CallRecord>, oneshot::Sender<Granted>),
     Ended(Arc<Ended>),
     /// What is known of a call beside its hold; its end follows.
     Record(HoldId, Arc<CallRecord>),

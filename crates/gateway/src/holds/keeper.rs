@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tollkeep_ledger::amount::Amount;
 use tollkeep_ledger::budget::Budget;
 use tollkeep_ledger::hold::Outbox;
-use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, HOLD_TTL_MS, Keeper, Notice, Refused};
+use tollkeep_ledger::keeper::{Ask, CallId, Effect, Event, Keeper, Notice, Refused};
 use tollkeep_ledger::step::Command;
 use tollkeep_ledger::write::{NoAnswer, Reply};
 use tollkeep_observe::metrics::LedgerMeter;
@@ -45,8 +45,6 @@ pub struct HoldsParts {
     pub boot: u64,
     /// The budgets in force.
     pub budgets: Vec<Budget>,
-    /// How long a hold in the store is there without being renewed.
-    pub hold_grace: Duration,
     /// How long ends wait for others to be written with.
     pub flush: Duration,
     /// Told what operators should know.
@@ -61,6 +59,12 @@ struct Wanted {
     job: Job,
 }
 
+/// Who waits for a hold, and for which call.
+struct Asker {
+    about: Arc<CallRecord>,
+    tell: oneshot::Sender<Granted>,
+}
+
 type Answers = Vec<(CallId, Result<Box<Reply>, NoAnswer>)>;
 
 /// The keeper and its surroundings.
@@ -73,7 +77,7 @@ pub struct HoldsKeeper {
     /// Slices that are asked for.
     takes: HashMap<CallId, (LeaseId, BudgetId, Amount)>,
     /// Who waits for the answer about which hold.
-    waiting: HashMap<HoldId, oneshot::Sender<Granted>>,
+    waiting: HashMap<HoldId, Asker>,
     /// What is known of calls whose ends have not come yet.
     records: HashMap<HoldId, Arc<CallRecord>>,
     /// Ends that the store has not answered yet.
@@ -103,8 +107,7 @@ impl HoldsKeeper {
         let budgets: Vec<_> = parts.budgets.iter().cloned().map(Arc::new).collect();
         parts.holds.in_force().clone_from(&budgets);
         let mut this = Self {
-            keeper: Keeper::new(parts.replica, parts.boot, outbox, parts.budgets)
-                .holding_for(u64::try_from(parts.hold_grace.as_millis()).unwrap_or(HOLD_TTL_MS)),
+            keeper: Keeper::new(parts.replica, parts.boot, outbox, parts.budgets),
             holds: parts.holds,
             clock: parts.clock,
             on_money: parts.on_money,
@@ -166,7 +169,7 @@ impl HoldsKeeper {
 
     fn message(&mut self, message: Message) {
         match message {
-            Message::Ask(ask, tell) => self.ask(ask, tell),
+            Message::Ask(ask, about, tell) => self.ask(ask, about, tell),
             Message::Ended(ended) => self.handle(Event::Ended(ended)),
             Message::Record(hold, record) => {
                 if self.records.len() < RECORDS_MAX {
@@ -188,7 +191,7 @@ impl HoldsKeeper {
         }
     }
 
-    fn ask(&mut self, ask: Ask, tell: oneshot::Sender<Granted>) {
+    fn ask(&mut self, ask: Ask, about: Arc<CallRecord>, tell: oneshot::Sender<Granted>) {
         // Whoever gave up meanwhile needs no hold.
         if tell.is_closed() {
             return;
@@ -200,7 +203,7 @@ impl HoldsKeeper {
             let _gone = tell.send(Err(Refused::Closed));
             return;
         }
-        self.waiting.insert(ask.hold, tell);
+        self.waiting.insert(ask.hold, Asker { about, tell });
         self.handle(Event::Ask(ask));
     }
 
@@ -282,6 +285,10 @@ impl HoldsKeeper {
             // Kept until there is an answer: the command may be given again.
             about = self.records.get(&ended.hold).cloned();
         }
+        if let Command::Grant(grant) = &command {
+            let asker = self.waiting.get(&grant.hold);
+            about = asker.map(|asker| Arc::clone(&asker.about));
+        }
         if let Command::Expire(row) = &command {
             self.swept.insert(call, (row.id, End::of_swept(row)));
         }
@@ -308,18 +315,22 @@ impl HoldsKeeper {
     fn send(&mut self, notice: Notice) {
         match notice {
             Notice::Granted(held) => {
-                if let (Some(hold), Some(bound)) = (held.id(), held.in_store()) {
-                    (self.on_money)(&Money::Held { hold, bound });
-                }
                 let waiting = held.id().and_then(|id| self.waiting.remove(&id));
+                if let (Some(hold), Some(bound)) = (held.id(), held.in_store()) {
+                    (self.on_money)(&Money::Held {
+                        hold,
+                        bound,
+                        record: waiting.as_ref().map(|asker| &*asker.about),
+                    });
+                }
                 // A hold that nobody takes any more is released by its drop.
-                if let Some(tell) = waiting {
-                    let _gone = tell.send(Ok(held));
+                if let Some(asker) = waiting {
+                    let _gone = asker.tell.send(Ok(held));
                 }
             }
             Notice::Refused { hold, why } => {
-                if let Some(tell) = self.waiting.remove(&hold) {
-                    let _gone = tell.send(Err(why));
+                if let Some(asker) = self.waiting.remove(&hold) {
+                    let _gone = asker.tell.send(Err(why));
                 }
             }
             Notice::Reserved(reserved) => drop(reserved),
@@ -333,9 +344,17 @@ impl HoldsKeeper {
                     rest,
                 });
             }
-            Notice::Threshold { key, percent } => {
-                let budget = key.budget;
-                (self.on_money)(&Money::Threshold { budget, percent });
+            Notice::Threshold { key, percent, row } => {
+                let mut budgets = self.budgets.iter();
+                let known = budgets.find(|budget| budget.id == key.budget);
+                (self.on_money)(&Money::Threshold {
+                    budget: key.budget,
+                    known: known.map(|budget| &**budget),
+                    percent,
+                    used: row.spent.plus(row.reserved).unwrap_or(Amount::MAX),
+                    limit: row.limit,
+                    window_end: known.and_then(|budget| budget.window.end_of(key.start)),
+                });
             }
             Notice::Overrun { hold, sure } => {
                 let record = self.records.get(&hold).map(|record| &**record);

@@ -5,7 +5,7 @@ use tollkeep_ledger::budget::Budget;
 use tollkeep_ledger::hold::{Ended, Outcome, Sure};
 use tollkeep_ledger::row::{HoldRow, HoldState, Quality};
 use tollkeep_store::ledger::CallRecord;
-use tollkeep_types::{BudgetId, HoldId, LeaseId};
+use tollkeep_types::{BudgetId, HoldId, LeaseId, WallMillis};
 
 /// Told what is recorded of money.
 pub type OnMoney = Box<dyn Fn(&Money<'_>) + Send + Sync>;
@@ -30,6 +30,8 @@ pub enum Money<'a> {
         hold: HoldId,
         /// What is taken aside.
         bound: Charge,
+        /// Its call.
+        record: Option<&'a CallRecord>,
     },
     /// A slice was taken.
     Leased {
@@ -44,8 +46,16 @@ pub enum Money<'a> {
     Threshold {
         /// The budget.
         budget: BudgetId,
+        /// The same, where it is in force still.
+        known: Option<&'a Budget>,
         /// The hundredths.
         percent: u8,
+        /// What is spent, or reserved for calls under way.
+        used: Amount,
+        /// Of so much.
+        limit: Amount,
+        /// When its window ends by itself.
+        window_end: Option<WallMillis>,
     },
     /// What was left of a slice counts as spent, since it was not renewed in time.
     LeaseLost {

@@ -1,7 +1,8 @@
 //! The most that a call can use and cost, and the cap of output that makes it so.
 
 use crate::refusal::Refusal;
-use tollkeep_config::settings::Budgets;
+use std::time::Duration;
+use tollkeep_config::settings::{Settings, UpstreamTimeouts};
 use tollkeep_ledger::amount::{Amount, Charge, Measure};
 use tollkeep_ledger::bound::{Bound, NotBounded, Options, bound};
 use tollkeep_ledger::decide::largest_fitting;
@@ -27,6 +28,8 @@ pub struct BoundOptions {
     pub quarantine: bool,
     /// Who pays for attempts that failed and were billed.
     pub failed: Bears,
+    /// How long what is held in the store outlasts the longest call.
+    pub hold_grace: Duration,
 }
 
 /// Who pays for what a call was billed.
@@ -41,7 +44,8 @@ pub enum Bears {
 
 impl BoundOptions {
     /// As the settings say.
-    pub fn of(budgets: &Budgets) -> Self {
+    pub fn of(settings: &Settings) -> Self {
+        let budgets = &settings.budgets;
         let tools = budgets.known_tools.iter().map(|tool| KnownTool {
             kind: tool.kind.clone(),
             extra_tokens: tool.extra_tokens,
@@ -64,7 +68,15 @@ impl BoundOptions {
                 true => Bears::Payer,
                 false => Bears::Operator,
             },
+            hold_grace: settings.ledger.hold_grace,
         }
+    }
+
+    /// How long a hold is in the store without being renewed, of a call with these times.
+    pub(super) fn hold_ms(&self, times: &UpstreamTimeouts) -> u64 {
+        let longest = times.total.max(times.total_stream);
+        let all = longest.saturating_add(self.hold_grace);
+        u64::try_from(all.as_millis()).unwrap_or(u64::MAX)
     }
 }
 

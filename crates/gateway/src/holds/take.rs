@@ -27,6 +27,7 @@ use tollkeep_llm::Surface;
 use tollkeep_llm::asks::{self, BoundFault, Bounds};
 use tollkeep_net::Raced;
 use tollkeep_store::Quarantine;
+use tollkeep_store::ledger::CallRecord;
 use tollkeep_types::money::NanoUsd;
 use tollkeep_types::{CredentialId, HoldId, ProjectId, TenantId, WallMillis};
 
@@ -176,7 +177,7 @@ impl Exchange<'_> {
         self.worker.shared.holds.counts(self.payer())
     }
 
-    fn payer(&self) -> TenantId {
+    pub(super) fn payer(&self) -> TenantId {
         let token = self.work.facts.token.as_ref();
         token.map_or(self.plan.llm.default_tenant, |token| {
             token.project.tenant_id
@@ -201,6 +202,7 @@ impl Exchange<'_> {
         let Some((mut quote, mut wanted)) = self.quoted(&aside, &book, (pots, accounts))? else {
             return Ok(());
         };
+        let ttl_ms = self.plan.llm.bounds.hold_ms(&aside.target.timeouts);
         let mut asked = 0;
         let held = loop {
             wanted.leave_out_nothing(&quote.charge);
@@ -216,7 +218,9 @@ impl Exchange<'_> {
                 break held;
             }
             let id = self.next_hold_id(asked);
-            match self.ask_keeper(&holds, (id, &quote), &wanted).await? {
+            let about = self.about((&aside, &quote), &book);
+            let granted = self.ask_keeper(&holds, (id, &quote), (&wanted, about), ttl_ms);
+            match granted.await? {
                 Ok(held) => break held,
                 Err(refused) => {
                     let closer = self.closer(&aside, &book, (&quote, refused), &wanted);
@@ -386,7 +390,8 @@ impl Exchange<'_> {
         &mut self,
         holds: &Holds,
         (hold, quote): (HoldId, &Quote),
-        wanted: &Wanted,
+        (wanted, about): (&Wanted, CallRecord),
+        ttl_ms: u64,
     ) -> Result<Granted, Stop> {
         let (tell, told) = oneshot::channel();
         let accounts = wanted.accounts.iter();
@@ -397,8 +402,9 @@ impl Exchange<'_> {
             budgets: wanted.pots.iter().map(|pot| pot.budget.id).collect(),
             accounts: accounts.map(|it| (it.id, it.measure())).collect(),
             confirm: false,
+            ttl_ms,
         };
-        holds.inbox.put(Message::Ask(ask, tell));
+        holds.inbox.put(Message::Ask(ask, Arc::new(about), tell));
         self.conn.slot().set(ANSWER_MAX);
         match self.conn.race(Box::pin(told)).await {
             Raced::Gone => Err(Stop::CallerGone),

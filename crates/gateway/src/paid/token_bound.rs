@@ -37,7 +37,7 @@ pub fn token_bound(
     book: &Book,
     at: WallMillis,
 ) -> Result<TokenBound, (u16, &'static str)> {
-    let options = BoundOptions::of(&settings.budgets);
+    let options = BoundOptions::of(settings);
     let read = read(kind.as_bytes(), body, settings.llm.max_depth).and_then(|view| {
         let bound = bound((tokens, upstream), &view, body, (book, &options), at)?;
         let model = view.model.as_deref().unwrap_or_default();

@@ -93,6 +93,7 @@ fn more_than_was_taken_aside_is_an_overrun_and_more_than_the_cap_too() {
             },
             slices: SmallVec::new(),
             strict: std::iter::once(cover).collect(),
+            owed: None,
         };
         assert_eq!(ended.is_overrun(), want, "{name}");
         assert!(ended.outcome.charged(pot, taken) <= taken, "{name}");

@@ -1,7 +1,10 @@
 //! Calls that the slices in hand can't bear: strict holds in the store, and calling slices back
 //! before anybody is refused.
 
-use super::{Ask, Asking, At, EARLY_MAX, Keeper, NO_SLICE_MS, Notice, Refused, Strict, Waiting};
+use super::{
+    Ask, Asking, At, EARLY_MAX, Keeper, NO_SLICE_MS, Notice, RENEW_HOLD_MS, Refused, Strict,
+    Waiting,
+};
 use crate::amount::{Amount, Charge};
 use crate::hold::{Ended, NotBilled, Outcome, Partial, Reserved, Sure};
 use crate::lease::{RECALL_QUIET_MS, RECALL_WAIT_MS, WAITING_MAX};
@@ -88,7 +91,7 @@ impl Keeper {
             } else {
                 HoldState::Committed
             },
-            ttl_ms: self.hold_ttl_ms,
+            ttl_ms: asking.ask.ttl_ms,
         };
         self.asks.insert(asking.ask.hold, asking);
         self.call(Command::Grant(Box::new(grant)), at);
@@ -120,13 +123,15 @@ impl Keeper {
     }
 
     fn hold_is_there(&mut self, asking: Asking, row: &HoldRow, at: &mut At<'_>) {
-        let strict = Strict {
+        let mut strict = Strict {
             version: row.version,
-            renew_at: at.after(self.hold_ttl_ms / 2),
+            ttl_ms: asking.ask.ttl_ms,
+            renew_at: at.now,
             busy: false,
             ended: None,
             confirm: None,
         };
+        strict.renew_at = strict.renewal(at);
         self.strict_from = self.strict_from.min(strict.renew_at);
         self.strict.insert(row.id, strict);
         let (bound, covers) = (asking.ask.worth(), row.covers.clone());
@@ -333,12 +338,11 @@ impl Keeper {
         reply: &Reply,
         at: &mut At<'_>,
     ) {
-        let renew_ms = self.hold_ttl_ms / 2;
         let Some(strict) = self.strict.get_mut(&hold) else {
             return;
         };
         strict.busy = false;
-        strict.renew_at = at.after(renew_ms);
+        strict.renew_at = strict.renewal(at);
         self.strict_from = self.strict_from.min(strict.renew_at);
         let next = version.wrapping_add(1);
         let row = reply.hold.as_deref();
@@ -397,6 +401,7 @@ impl Keeper {
             bound: Charge::NOTHING,
             sure: Sure::Bound,
             outcome: Outcome::Released(NotBilled::NotSent),
+            owed: None,
             slices: SmallVec::new(),
             strict: row.covers.clone(),
         };
@@ -416,20 +421,30 @@ impl Keeper {
             }
             if at.now >= strict.renew_at {
                 strict.busy = true;
-                renewals.push((*hold, strict.version));
+                renewals.push((*hold, strict.version, strict.ttl_ms));
             } else {
                 self.strict_from = self.strict_from.min(strict.renew_at);
             }
         }
-        for (hold, version) in renewals {
-            self.call(
-                Command::RenewHold {
-                    hold,
-                    version,
-                    ttl_ms: self.hold_ttl_ms,
-                },
-                at,
-            );
+        for (hold, version, ttl_ms) in renewals {
+            let renew = Command::RenewHold {
+                hold,
+                version,
+                ttl_ms,
+            };
+            self.call(renew, at);
         }
+    }
+}
+
+impl Strict {
+    /// When it is renewed next.
+    const fn renewal(&self, at: &At<'_>) -> MonoNanos {
+        let half = self.ttl_ms / 2;
+        at.after(if half < RENEW_HOLD_MS {
+            half
+        } else {
+            RENEW_HOLD_MS
+        })
     }
 }

@@ -102,10 +102,15 @@ impl Keeper {
             Command::Bury { .. } => self.buried(reply, at),
             Command::Due => self.sweep(reply, at),
             Command::Warn { key, percent } => {
-                if reply.refusal.is_none() {
+                let book = self.books.get(&key.budget);
+                let present = book.and_then(|book| book.present.as_ref());
+                let shown = reply.windows.iter().find(|(of, _)| of == key);
+                let row = shown.or(present.filter(|(of, _)| of == key));
+                if let (None, Some((_, row))) = (reply.refusal, row) {
                     at.send(Notice::Threshold {
                         key: *key,
                         percent: *percent,
+                        row: Box::new(row.clone()),
                     });
                 }
             }

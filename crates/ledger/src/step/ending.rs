@@ -15,9 +15,9 @@ use tollkeep_types::HoldId;
 pub(super) fn end(ended: &Ended, version: u32) -> Vec<Write> {
     let mut writes = Vec::with_capacity(8);
     let row = usage(ended, version);
-    let actual = ended.outcome.actual().cost;
+    let (bound, actual) = owed(ended);
     let cost = match ended.sure {
-        Sure::Bound => (ended.bound.cost, actual),
+        Sure::Bound => (bound, actual),
         Sure::Guess => (actual, actual),
         // What its route asks for is owed to no upstream.
         Sure::Price => (Amount::ZERO, Amount::ZERO),
@@ -99,7 +99,7 @@ fn late(ended: &Ended, version: u32) -> Vec<Write> {
         },
         moved(ended.hold, version.wrapping_add(1), Arrow::Adjust),
     ];
-    let truth = ended.outcome.actual().cost;
+    let (_, truth) = owed(ended);
     if !ended.bound.is_price() {
         cost_correction(ended.hold, ended.bound.cost, truth, &mut corrected);
     }
@@ -213,6 +213,14 @@ fn settle_cover(hold: HoldId, number: u8, what: (&Cover, Amount), writes: &mut V
                 }
             }
         }
+    }
+}
+
+/// What the upstream asks at most, and what it does.
+fn owed(ended: &Ended) -> (Amount, Amount) {
+    match ended.owed {
+        Some(owed) => (owed.bound, owed.actual),
+        None => (ended.bound.cost, ended.outcome.actual().cost),
     }
 }
 

@@ -2,15 +2,12 @@
 
 use super::{Job, Ledger, columns};
 use crate::query::{Row, query};
-use crate::{Conflict, PrepaidAccount, Scope, Store, StoreError, row};
+use crate::{Conflict, Page, PageRequest, PrepaidAccount, Scope, Store, StoreError, row};
 use tollkeep_ledger::amount::{Amount, Delta};
 use tollkeep_ledger::posting::Account;
 use tollkeep_ledger::step::Command;
 use tollkeep_ledger::write::{Entries, Refusal};
 use tollkeep_types::{AccountId, EntryId, HoldId, RequestId, TenantId, WallMillis};
-
-/// Accounts that are given at once.
-const ACCOUNTS_MAX: u32 = 1000;
 
 const ACCOUNTS: &str = "SELECT name, tenant_id, kind, unit, balance FROM accounts
   WHERE ($1 IS NULL OR tenant_id = $1) AND ($2 IS NULL OR name > $2) ORDER BY name LIMIT $3";
@@ -30,24 +27,35 @@ pub struct AccountRecord {
     pub balance: i64,
 }
 
+impl AccountRecord {
+    /// Whose calls it is about: of accounts of what upstreams cost and are owed.
+    pub fn provider(&self) -> Option<&str> {
+        let (_, of) = self.name.split_once(':')?;
+        let (_, provider) = of.split_once(':')?;
+        let is_of_provider = matches!(self.kind.as_str(), "upstream_cost" | "payable");
+        is_of_provider.then_some(provider)
+    }
+}
+
 impl Ledger {
-    /// Accounts in the order of their names, those behind `after`, at most 1,000.
+    /// Accounts in the order of their names.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn accounts(
         &self,
         scope: Scope,
-        after: Option<&str>,
-    ) -> Result<Vec<AccountRecord>, StoreError> {
+        page: &PageRequest<String>,
+    ) -> Result<Page<AccountRecord>, StoreError> {
         let mut connection = self.0.read(scope).await?;
+        let (_, after) = page.from();
         let rows = query(ACCOUNTS)
             .bind(scope.tenant())
             .bind(after)
-            .bind(ACCOUNTS_MAX)
+            .bind(page.rows_asked())
             .fetch_all(&mut connection)
             .await?;
-        rows.iter().map(read).collect()
+        Ok(page.page(rows.iter().map(read).collect::<Result<_, _>>()?))
     }
 }
 

@@ -3,11 +3,11 @@
 //! What nearly every call makes, an entry of what its tenant owes upstreams, is one row: it says the cost,
 //! and its two postings follow from that. All others have their postings as rows.
 
-use super::columns::{account_name, entry_kind_word};
+use super::Failure;
+use super::columns::{account_name, entry_kind_word, for_provider};
 use super::kept::{AccountKey, KeptEntry};
 use super::load::Chain;
 use super::rows::Rows;
-use super::{Failure, Job};
 use crate::query::{Bulk, Connection, Repeated, Value};
 use crate::row::millis;
 use smallvec::SmallVec;
@@ -18,8 +18,9 @@ use tollkeep_ledger::posting::{Account, Entry, EntryKind};
 use tollkeep_types::{TenantId, WallMillis};
 
 static ENTRIES: Bulk = Bulk::new(
-    9,
-    "INSERT INTO entries (number, id, tenant_id, kind, corrects, request_id, at, hash, cost)",
+    10,
+    "INSERT INTO entries (number, id, tenant_id, kind, corrects, request_id, at, hash, cost,
+      provider)",
     "",
 );
 
@@ -83,10 +84,15 @@ fn cost_of(entry: &Entry) -> Option<i64> {
 }
 
 /// The postings of an entry that says its cost alone.
-pub(super) fn postings_of_cost(tenant: &str, cost: i64) -> [(Arc<str>, i64); 2] {
+pub(super) fn postings_of_cost(
+    tenant: &str,
+    provider: Option<&str>,
+    cost: i64,
+) -> [(Arc<str>, i64); 2] {
+    let of = for_provider(tenant.to_owned(), provider);
     [
-        (format!("payable:{tenant}").into(), cost.saturating_neg()),
-        (format!("upstream_cost:{tenant}").into(), cost),
+        (format!("payable:{of}").into(), cost.saturating_neg()),
+        (format!("upstream_cost:{of}").into(), cost),
     ]
 }
 
@@ -104,14 +110,13 @@ struct Links {
 /// Writes new entries behind the end of the chain.
 pub(super) async fn keep(
     connection: &mut Connection,
-    jobs: &[Job],
     rows: &Rows,
     chain: &mut Chain,
 ) -> Result<(), Failure> {
     let mut links = Links::default();
     let new = rows.entries.changed();
     for kept in new.filter_map(|(_, _, kept)| kept?.as_ref()) {
-        links.add(kept, jobs, rows.seen, chain);
+        links.add(kept, rows.seen, chain);
     }
     if !links.entries.is_empty() {
         ENTRIES.execute(links.entries, connection).await?;
@@ -123,9 +128,8 @@ pub(super) async fn keep(
 }
 
 impl Links {
-    fn add(&mut self, kept: &KeptEntry, jobs: &[Job], at: WallMillis, chain: &mut Chain) {
-        let about = jobs.get(kept.job).and_then(|job| job.about.as_deref());
-        let request = about.map(|about| about.request.to_string());
+    fn add(&mut self, kept: &KeptEntry, at: WallMillis, chain: &mut Chain) {
+        let request = kept.request.map(|id| id.to_string());
         let corrects = kept.entry.corrects().map(|id| id.to_string());
         let id = kept.entry.id().to_string();
         let tenant = self.tenant.of(kept.tenant, |id| id.to_string());
@@ -133,10 +137,10 @@ impl Links {
         let mut postings: SmallVec<[(Arc<str>, i64); 4]> = SmallVec::new();
         let mut known = self.accounts.iter_mut();
         for posting in kept.entry.postings() {
-            let key = AccountKey::of(posting.account, kept.tenant);
+            let key = AccountKey::of(posting.account, kept.tenant, kept.provider.as_ref());
             let name = match known.next() {
-                Some(known) => known.of(key, |key| account_name(key).0),
-                None => account_name(key).0.into(),
+                Some(known) => known.of(key, |key| account_name(&key).0),
+                None => account_name(&key).0.into(),
             };
             postings.push((name, posting.by.units()));
         }
@@ -164,7 +168,7 @@ impl Links {
                 amount.into(),
             ]);
         }
-        self.entries.extend::<[Value; 9]>([
+        self.entries.extend::<[Value; 10]>([
             chain.entries.into(),
             id.into(),
             tenant.into(),
@@ -174,6 +178,7 @@ impl Links {
             millis(at).into(),
             chain.end.to_vec().into(),
             cost.into(),
+            kept.provider.clone().filter(|_| cost.is_some()).into(),
         ]);
     }
 }

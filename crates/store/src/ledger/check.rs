@@ -21,10 +21,10 @@ const RULES: &[(&str, &str)] = &[
         "SELECT coalesce(name, account) AS what FROM accounts FULL JOIN
            (SELECT account, sum(amount) AS moved FROM
               (SELECT account, amount FROM postings
-               UNION ALL SELECT 'payable:' || tenant_id, -sum(cost) FROM entries
-                 WHERE cost IS NOT NULL GROUP BY tenant_id
-               UNION ALL SELECT 'upstream_cost:' || tenant_id, sum(cost) FROM entries
-                 WHERE cost IS NOT NULL GROUP BY tenant_id) AS movements
+               UNION ALL SELECT 'payable:' || tenant_id || coalesce(':' || provider, ''), -sum(cost)
+                 FROM entries WHERE cost IS NOT NULL GROUP BY tenant_id, provider
+               UNION ALL SELECT 'upstream_cost:' || tenant_id || coalesce(':' || provider, ''), sum(cost)
+                 FROM entries WHERE cost IS NOT NULL GROUP BY tenant_id, provider) AS movements
             GROUP BY account) AS sums
            ON account = name
          WHERE coalesce(balance, 0) <> coalesce(moved, 0) LIMIT $1",
@@ -120,7 +120,8 @@ const SERVER_CLOCK: &str =
 
 const STATE: &str = "SELECT entries, chain FROM ledger_state";
 
-const ENTRIES: &str = "SELECT number, id, tenant_id, kind, corrects, request_id, at, hash, cost
+const ENTRIES: &str = "SELECT number, id, tenant_id, kind, corrects, request_id, at, hash, cost,
+    provider
   FROM entries WHERE number > $1 AND number <= $2 ORDER BY number LIMIT $3";
 
 const POSTINGS: &str = "SELECT entry, account, amount FROM postings
@@ -147,6 +148,8 @@ struct Read {
     hash: Vec<u8>,
     /// It moves just this from what is payable to the cost of upstreams.
     cost: Option<i64>,
+    /// Of such a one: whose provider's.
+    provider: Option<String>,
 }
 
 impl Ledger {
@@ -247,13 +250,14 @@ fn read(row: &Row) -> Result<Read, StoreError> {
         at: row::time(row, "at")?,
         hash: row::value(row, "hash")?,
         cost: row::value(row, "cost")?,
+        provider: row::value(row, "provider")?,
     })
 }
 
 impl Read {
     fn postings_of_cost(&self) -> Vec<(Arc<str>, i64)> {
         let cost = self.cost.into_iter();
-        cost.flat_map(|cost| postings_of_cost(&self.tenant, cost))
+        cost.flat_map(|cost| postings_of_cost(&self.tenant, self.provider.as_deref(), cost))
             .collect()
     }
 

@@ -294,8 +294,16 @@ fn in_unit(of: String, unit: Unit) -> String {
     }
 }
 
+/// Of whom an account is that is kept by provider; those of calls of which no provider is known have none.
+pub(super) fn for_provider(of: String, provider: Option<&str>) -> String {
+    match provider {
+        Some(provider) => format!("{of}:{provider}"),
+        None => of,
+    }
+}
+
 /// What an account is called, and of which kind it is.
-pub(super) fn account_name(key: AccountKey) -> (String, &'static str) {
+pub(super) fn account_name(key: &AccountKey) -> (String, &'static str) {
     let of = key.of.map(|tenant| tenant.to_string()).unwrap_or_default();
     let (kind, of) = match key.account {
         Account::Outside(unit) => ("outside", in_unit(of, unit)),
@@ -305,8 +313,8 @@ pub(super) fn account_name(key: AccountKey) -> (String, &'static str) {
         Account::Promo(unit) => ("promo", in_unit(of, unit)),
         Account::Refunds(unit) => ("refunds", in_unit(of, unit)),
         Account::OperatorLoss(unit) => ("operator_loss", in_unit(of, unit)),
-        Account::UpstreamCost => ("upstream_cost", of),
-        Account::Payable => ("payable", of),
+        Account::UpstreamCost => ("upstream_cost", for_provider(of, key.provider.as_deref())),
+        Account::Payable => ("payable", for_provider(of, key.provider.as_deref())),
         Account::Overrun => ("overrun", of),
         Account::Unresolved(id) => ("unresolved", id.to_string()),
         Account::InDoubt(id) => ("in_doubt", id.to_string()),

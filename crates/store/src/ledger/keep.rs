@@ -1,5 +1,6 @@
 //! Writes what a transaction has changed: many rows with one statement.
 
+use super::about::about_text;
 use super::columns::{
     HOLD_STATES, account_name, charge_text, covers_text, enforcement_word, lease_state_word, word,
 };
@@ -53,9 +54,9 @@ static LEASES: Bulk = Bulk::new(
 );
 
 static HOLDS: Bulk = Bulk::new(
-    11,
+    12,
     "INSERT INTO holds (id, tenant_id, replica_id, state, bound, covers, granted_at,
-      expires_at, request_id, attempt, version)",
+      expires_at, request_id, attempt, version, about)",
     " ON CONFLICT (id) DO UPDATE SET state = excluded.state, expires_at = excluded.expires_at,
       version = excluded.version WHERE holds.version < excluded.version",
 );
@@ -122,7 +123,7 @@ pub(super) async fn keep(
     windows(connection, rows).await?;
     leases_and_holds(connection, rows).await?;
     record::keep(connection, jobs, rows).await?;
-    chain::keep(connection, jobs, rows, chain).await?;
+    chain::keep(connection, rows, chain).await?;
     accounts(connection, rows).await?;
     let mut replicas = Batch::new(&REPLICAS);
     for (id, _, life) in rows.epochs.changed() {
@@ -262,8 +263,9 @@ fn lease_values(tenant: TenantId, row: &LeaseRow) -> [Value; 13] {
     ]
 }
 
-fn hold_values(kept: &KeptHold) -> Result<[Value; 11], Failure> {
+fn hold_values(kept: &KeptHold) -> Result<[Value; 12], Failure> {
     let row = &kept.row;
+    let about = kept.about.as_deref().map(about_text).transpose()?;
     let request = kept.request.as_ref();
     Ok([
         row.id.to_string().into(),
@@ -277,6 +279,7 @@ fn hold_values(kept: &KeptHold) -> Result<[Value; 11], Failure> {
         request.map(|(id, _)| id.as_str()).into(),
         request.map(|(_, attempt)| i64::from(*attempt)).into(),
         row.version.into(),
+        about.into(),
     ])
 }
 
@@ -286,7 +289,7 @@ async fn accounts(connection: &mut Connection, rows: &Rows) -> Result<(), Failur
         let Some(balance) = balance else {
             continue;
         };
-        let (name, kind) = account_name(key);
+        let (name, kind) = account_name(&key);
         accounts.row([
             name.into(),
             balance.tenant.to_string().into(),

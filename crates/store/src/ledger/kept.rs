@@ -1,11 +1,12 @@
 //! Rows of the core with what the tables say beside them: whose they are, and who tells the rest.
 
+use super::CallRecord;
 use std::sync::Arc;
 use tollkeep_ledger::amount::Amount;
 use tollkeep_ledger::posting::{Account, Entry, Unit};
 use tollkeep_ledger::row::{Enforcement, HoldRow, UsageRow};
 use tollkeep_ledger::window::Window;
-use tollkeep_types::{AccountId, TenantId, WallMillis};
+use tollkeep_types::{AccountId, RequestId, TenantId, WallMillis};
 
 /// What the ledger has to know of a budget.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub(super) struct KeptHold {
     pub(super) tenant: TenantId,
     pub(super) granted_at: WallMillis,
     pub(super) request: Option<(String, u32)>,
+    /// What was known of its call when it was granted.
+    pub(super) about: Option<Arc<CallRecord>>,
 }
 
 /// A usage record, whose it is, and which job says the rest of it.
@@ -34,6 +37,7 @@ pub(super) struct KeptHold {
 pub(super) struct KeptUsage {
     pub(super) row: UsageRow,
     pub(super) tenant: TenantId,
+    pub(super) provider: Option<Arc<str>>,
     pub(super) job: usize,
 }
 
@@ -42,14 +46,18 @@ pub(super) struct KeptUsage {
 pub(super) struct KeptEntry {
     pub(super) entry: Entry,
     pub(super) tenant: TenantId,
+    pub(super) provider: Option<Arc<str>>,
+    pub(super) request: Option<RequestId>,
     pub(super) job: usize,
 }
 
-/// An account. Those that no payer or budget owns are each tenant's own.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+/// An account. Those that no payer or budget owns are each tenant's own, and of these what upstreams
+/// cost and are owed is told apart by provider.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct AccountKey {
     pub(super) account: Account,
     pub(super) of: Option<TenantId>,
+    pub(super) provider: Option<Arc<str>>,
 }
 
 impl AccountKey {
@@ -57,6 +65,7 @@ impl AccountKey {
         Self {
             account: Account::Credit(id),
             of: None,
+            provider: None,
         }
     }
 
@@ -66,7 +75,11 @@ impl AccountKey {
             Account::Credit(_)
             | Account::Held(_)
             | Account::Unresolved(_)
-            | Account::InDoubt(_) => Some(Self { account, of: None }),
+            | Account::InDoubt(_) => Some(Self {
+                account,
+                of: None,
+                provider: None,
+            }),
             Account::Outside(_)
             | Account::Promo(_)
             | Account::Refunds(_)
@@ -78,11 +91,13 @@ impl AccountKey {
         }
     }
 
-    /// The account, as that tenant has it.
-    pub(super) fn of(account: Account, tenant: TenantId) -> Self {
-        Self::owned(account).unwrap_or(Self {
+    /// The account, as that tenant has it, for calls to that provider.
+    pub(super) fn of(account: Account, tenant: TenantId, provider: Option<&Arc<str>>) -> Self {
+        let of_provider = matches!(account, Account::UpstreamCost | Account::Payable);
+        Self::owned(account).unwrap_or_else(|| Self {
             account,
             of: Some(tenant),
+            provider: provider.filter(|_| of_provider).cloned(),
         })
     }
 }

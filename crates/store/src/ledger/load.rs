@@ -1,5 +1,6 @@
 //! Locks and loads the rows that a transaction works on.
 
+use super::about::about_of;
 use super::columns::{self, account_name};
 use super::kept::{AccountKey, Balance, KeptHold, KeptUsage, KnownBudget};
 use super::named::{Needs, budgets as budgets_of};
@@ -71,12 +72,12 @@ const LEASES: Both = of_ids!(
 
 const HOLDS: Both = of_ids!(
     "SELECT id, tenant_id, replica_id, state, version, bound, covers, granted_at, expires_at,
-       request_id, attempt FROM holds WHERE id"
+       request_id, attempt, about FROM holds WHERE id"
 );
 
 const USAGE: Both = of_ids!(
     "SELECT id, tenant_id, quality, bound, cost, tokens, output_tokens, billable_tokens, requests,
-       charged, hold_version, is_swept, is_corrected FROM usage_records WHERE id"
+       charged, hold_version, is_swept, is_corrected, provider FROM usage_records WHERE id"
 );
 
 /// As the index of ids has them.
@@ -225,6 +226,7 @@ pub(super) async fn load(
         let kept = KeptUsage {
             row: columns::usage(&row)?,
             tenant: row::id(&row, "tenant_id")?,
+            provider: row::value::<Option<String>>(&row, "provider")?.map(Into::into),
             job: NO_JOB,
         };
         rows.usage.load(kept.row.hold, Box::new(kept));
@@ -260,11 +262,13 @@ async fn holds<T: ToString>(
     for row in of_ids(connection, HOLDS, ids).await? {
         let request: Option<String> = row::value(&row, "request_id")?;
         let attempt = row::number_if_set(&row, "attempt")?.unwrap_or(0);
+        let hold = columns::hold(&row)?;
         let kept = KeptHold {
-            row: columns::hold(&row)?,
             tenant: row::id(&row, "tenant_id")?,
             granted_at: row::time(&row, "granted_at")?,
             request: request.map(|id| (id, u32::try_from(attempt).unwrap_or(0))),
+            about: about_of(&row, hold.bound)?,
+            row: hold,
         };
         rows.holds.load(kept.row.id, Box::new(kept));
     }
@@ -280,7 +284,7 @@ pub(super) async fn accounts(
     let names: BTreeMap<String, _> = wanted
         .iter()
         .filter(|key| rows.balances.get(key).is_none())
-        .map(|key| (account_name(*key).0, *key))
+        .map(|key| (account_name(key).0, key.clone()))
         .collect();
     let wanted: BTreeSet<&String> = names.keys().collect();
     for row in of_ids(connection, ACCOUNTS, &wanted).await? {
@@ -293,7 +297,7 @@ pub(super) async fn accounts(
                 version: row::value(&row, "version")?,
                 closed: row::value(&row, "is_closed")?,
             };
-            rows.balances.load(*key, balance);
+            rows.balances.load(key.clone(), balance);
         }
     }
     Ok(())

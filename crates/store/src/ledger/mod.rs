@@ -7,6 +7,7 @@
 //! over all processes: each begins by locking the one row that holds the clock and the end of the
 //! chain of entries. What the tables check beside that is a net for faults of ours.
 
+mod about;
 mod account;
 mod chain;
 mod check;
@@ -37,7 +38,7 @@ pub(crate) use rail::{RailAccount, RailMove};
 pub use receipt::NewReceipt;
 pub use record::{CallRecord, PriceMark};
 pub(crate) use retain::USAGE_DAYS;
-pub use usage::{UsageBy, UsageFilter, UsageRecord, UsageSum, UsageSums};
+pub use usage::{Groups, UsageBy, UsageFilter, UsageRecord, UsageSum, UsageSums};
 
 use crate::Store;
 use crate::open::Inner;

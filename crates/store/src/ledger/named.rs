@@ -3,6 +3,7 @@
 use super::kept::AccountKey;
 use super::rows::Rows;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tollkeep_ledger::judge::named;
 use tollkeep_ledger::posting::EntryKind;
 use tollkeep_ledger::row::Pot;
@@ -162,16 +163,23 @@ const fn is_looked_for(kind: EntryKind) -> bool {
 }
 
 /// All accounts that these writes move something of.
-pub(super) fn accounts(writes: &[Write], tenant: TenantId, into: &mut BTreeSet<AccountKey>) {
+pub(super) fn accounts(
+    writes: &[Write],
+    of: (TenantId, Option<&Arc<str>>),
+    into: &mut BTreeSet<AccountKey>,
+) {
+    let (tenant, provider) = of;
     for write in writes {
         match write {
             Write::Entry(entry) => {
                 let postings = entry.postings().iter();
-                into.extend(postings.map(|posting| AccountKey::of(posting.account, tenant)));
+                into.extend(
+                    postings.map(|posting| AccountKey::of(posting.account, tenant, provider)),
+                );
             }
             Write::Either(first, second) => {
-                accounts(first, tenant, into);
-                accounts(second, tenant, into);
+                accounts(first, of, into);
+                accounts(second, of, into);
             }
             Write::Open { .. }
             | Write::Window { .. }

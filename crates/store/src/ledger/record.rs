@@ -123,12 +123,14 @@ pub(super) async fn keep(
             continue;
         };
         let about = jobs.get(kept.job).and_then(|job| job.about.as_deref());
+        // Of a call whose process did not tell its end: what it told at the beginning.
+        let granted = || rows.holds.get(&hold)?.about.as_deref();
         if !was_stored {
             if new.is_empty() {
                 new.reserve(COLUMNS.saturating_mul(jobs.len()));
             }
             of_hold(kept, rows.seen, &mut common, &mut new)?;
-            told(about, &mut common, &mut new)?;
+            told(about.or_else(granted), &mut common, &mut new)?;
             continue;
         }
         let mut correct = query(CORRECT).bind(hold.to_string());

@@ -4,9 +4,11 @@
 //! are one statement. The core judges what a guarded write makes of them; what the database would
 //! refuse beside that is a fault of ours.
 
+use super::CallRecord;
 use super::kept::{AccountKey, Balance, KeptEntry, KeptHold, KeptUsage, KnownBudget};
 use super::table::Table;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tollkeep_ledger::amount::Amount;
 use tollkeep_ledger::judge::{self, Shown};
 use tollkeep_ledger::posting::{Account, Entry, Unit};
@@ -46,6 +48,16 @@ pub(super) struct Part {
     pub(super) job: usize,
     pub(super) tenant: TenantId,
     pub(super) request: Option<(RequestId, u32)>,
+    /// Who is called, or was, as far as anything tells.
+    pub(super) provider: Option<Arc<str>>,
+    /// What is known of the call, of a job that says it.
+    pub(super) about: Option<Arc<CallRecord>>,
+}
+
+impl Part {
+    fn account(&self, account: Account) -> AccountKey {
+        AccountKey::of(account, self.tenant, self.provider.as_ref())
+    }
 }
 
 /// A place to go back to, table by table.
@@ -128,7 +140,11 @@ impl Rows {
             }
             Account::Credit(_) | Account::Held(_) => self
                 .balances
-                .get(&AccountKey { account, of: None })
+                .get(&AccountKey::of(
+                    account,
+                    TenantId::from_bytes([0; 16]),
+                    None,
+                ))
                 .map_or("usd", |balance| balance.unit.as_str()),
             Account::Outside(unit)
             | Account::Revenue(unit)
@@ -263,6 +279,7 @@ impl judge::Rows for Parted<'_> {
             tenant: self.part.tenant,
             granted_at: self.rows.seen,
             request: (self.part.request).map(|(id, attempt)| (id.to_string(), attempt)),
+            about: self.part.about.clone(),
             row,
         };
         self.rows.holds.set(kept.row.id, Some(Box::new(kept)));
@@ -282,27 +299,33 @@ impl judge::Rows for Parted<'_> {
     }
 
     fn add_usage(&mut self, row: UsageRow) {
-        let (tenant, job) = (self.part.tenant, self.part.job);
-        let id = row.hold;
-        self.rows
-            .usage
-            .set(id, Some(Box::new(KeptUsage { row, tenant, job })));
+        let kept = KeptUsage {
+            tenant: self.part.tenant,
+            provider: self.part.provider.clone(),
+            job: self.part.job,
+            row,
+        };
+        self.rows.usage.set(kept.row.hold, Some(Box::new(kept)));
     }
 
     fn correct_usage(&mut self, row: UsageRow, evidence: Evidence) {
         let id = row.hold;
-        let Some((tenant, had)) = self.rows.usage.get(&id).map(|kept| (kept.tenant, kept.job))
-        else {
+        let Some(kept) = self.rows.usage.get(&id) else {
             return;
         };
+        let (tenant, provider, had) = (kept.tenant, kept.provider.clone(), kept.job);
         // Only its own holder knows the rest of the record.
         let job = match evidence {
             Evidence::Owner | Evidence::OwnerKeeps => self.part.job,
             Evidence::Outside(_) => had,
         };
-        self.rows
-            .usage
-            .set(id, Some(Box::new(KeptUsage { row, tenant, job })));
+        let kept = KeptUsage {
+            row,
+            tenant,
+            provider,
+            job,
+        };
+        self.rows.usage.set(id, Some(Box::new(kept)));
     }
 
     fn has_entry(&self, id: EntryId) -> bool {
@@ -313,6 +336,8 @@ impl judge::Rows for Parted<'_> {
         let kept = KeptEntry {
             entry: entry.clone(),
             tenant: self.part.tenant,
+            provider: self.part.provider.clone(),
+            request: self.part.request.map(|(id, _)| id),
             job: self.part.job,
         };
         self.rows
@@ -321,7 +346,7 @@ impl judge::Rows for Parted<'_> {
     }
 
     fn balance(&self, account: Account) -> judge::Balance {
-        let key = AccountKey::of(account, self.part.tenant);
+        let key = self.part.account(account);
         let had = self.rows.balances.get(&key);
         had.map_or_else(judge::Balance::default, |had| judge::Balance {
             units: had.units,
@@ -331,7 +356,7 @@ impl judge::Rows for Parted<'_> {
     }
 
     fn set_balance(&mut self, account: Account, unit: Option<Unit>, units: i64) {
-        let key = AccountKey::of(account, self.part.tenant);
+        let key = self.part.account(account);
         let had = self.rows.balances.get(&key).copied().unwrap_or(Balance {
             tenant: self.part.tenant,
             unit: unit.unwrap_or(Unit::Usd),

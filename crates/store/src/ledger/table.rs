@@ -27,7 +27,7 @@ impl<K, V> Default for Table<K, V> {
     }
 }
 
-impl<K: Copy + Ord, V: Clone + PartialEq> Table<K, V> {
+impl<K: Clone + Ord, V: Clone + PartialEq> Table<K, V> {
     /// Puts a row in as it is stored, unless it is there.
     pub(super) fn load(&mut self, key: K, row: V) {
         self.rows.entry(key).or_insert_with(|| Slot {
@@ -43,11 +43,11 @@ impl<K: Copy + Ord, V: Clone + PartialEq> Table<K, V> {
     /// Rows of these keys, in their order.
     pub(super) fn range(&self, keys: impl RangeBounds<K>) -> impl Iterator<Item = (K, &V)> {
         let rows = self.rows.range(keys);
-        rows.filter_map(|(key, slot)| Some((*key, slot.now.as_ref()?)))
+        rows.filter_map(|(key, slot)| Some((key.clone(), slot.now.as_ref()?)))
     }
 
     pub(super) fn set(&mut self, key: K, row: Option<V>) {
-        let slot = self.rows.entry(key).or_insert(Slot {
+        let slot = self.rows.entry(key.clone()).or_insert(Slot {
             stored: None,
             now: None,
         });
@@ -74,7 +74,7 @@ impl<K: Copy + Ord, V: Clone + PartialEq> Table<K, V> {
     /// Rows that are no longer as they are stored: the key, whether a row is stored, and the row.
     pub(super) fn changed(&self) -> impl Iterator<Item = (K, bool, Option<&V>)> {
         let rows = self.rows.iter().filter(|(_, slot)| slot.stored != slot.now);
-        rows.map(|(key, slot)| (*key, slot.stored.is_some(), slot.now.as_ref()))
+        rows.map(|(key, slot)| (key.clone(), slot.stored.is_some(), slot.now.as_ref()))
     }
 
     /// What is now is stored.

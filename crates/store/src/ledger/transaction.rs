@@ -8,6 +8,7 @@ use super::{Failure, Job, keep};
 use crate::open::Inner;
 use crate::query::Connection;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tollkeep_ledger::step::{Command, WishFrom};
 use tollkeep_ledger::write::Reply;
 use tollkeep_types::{AccountId, HoldId, TenantId};
@@ -68,7 +69,7 @@ async fn run_in(
     let mut accounts = BTreeSet::new();
     for (plan, part) in plans.iter().zip(&parts) {
         if let Ok(writes) = plan {
-            named::accounts(writes, part.tenant, &mut accounts);
+            named::accounts(writes, (part.tenant, part.provider.as_ref()), &mut accounts);
         }
     }
     load::accounts(connection, &accounts, &mut rows).await?;
@@ -112,6 +113,8 @@ async fn see_due(
 /// Whose the rows of a job are, as far as anything tells: else the default tenant's.
 fn part(number: usize, job: &Job, rows: &Rows, default: TenantId) -> Part {
     let about = job.about.as_deref();
+    let granted = of_end(&job.command).and_then(|hold| rows.holds.get(&hold));
+    let granted = granted.and_then(|kept| kept.about.as_deref());
     let tenant = about
         .map(|about| about.tenant)
         .or_else(|| tenant_of(&job.command, rows))
@@ -119,7 +122,51 @@ fn part(number: usize, job: &Job, rows: &Rows, default: TenantId) -> Part {
     Part {
         job: number,
         tenant,
-        request: about.map(|about| (about.request, about.attempt)),
+        request: about
+            .or(granted)
+            .map(|about| (about.request, about.attempt)),
+        provider: provider_of(job, rows),
+        about: job.about.clone(),
+    }
+}
+
+/// Who was called. What a call was granted for stays: what corrects its cost later is booked where its cost
+/// was.
+fn provider_of(job: &Job, rows: &Rows) -> Option<Arc<str>> {
+    let hold = of_end(&job.command)?;
+    if let Some(kept) = rows.holds.get(&hold) {
+        let about = kept.about.as_ref();
+        return about.map(|about| Arc::clone(&about.provider));
+    }
+    let ended = rows.usage.get(&hold).map(|kept| kept.provider.clone());
+    let told = || (job.about.as_ref()).map(|about| Arc::clone(&about.provider));
+    ended.unwrap_or_else(told)
+}
+
+/// The hold whose end a command is, or puts right.
+fn of_end(command: &Command) -> Option<HoldId> {
+    match command {
+        Command::End { ended, .. } => Some(ended.hold),
+        Command::Expire(hold) => Some(hold.id),
+        Command::Correct { usage, .. } => Some(usage.hold),
+        Command::Join { .. }
+        | Command::Look(_)
+        | Command::Take { .. }
+        | Command::Refill { .. }
+        | Command::Renew(_)
+        | Command::Return { .. }
+        | Command::Grant(_)
+        | Command::Confirm { .. }
+        | Command::RenewHold { .. }
+        | Command::Bury { .. }
+        | Command::Lose(_)
+        | Command::Resolve { .. }
+        | Command::Recall(_)
+        | Command::Warn { .. }
+        | Command::Limit { .. }
+        | Command::Transfer { .. }
+        | Command::Refund { .. }
+        | Command::Due => None,
     }
 }
 

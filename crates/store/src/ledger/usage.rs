@@ -153,6 +153,24 @@ impl UsageRecord {
     }
 }
 
+/// Which of the groups are wanted, in their order.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Groups {
+    /// Not so many of the first.
+    pub skip: u64,
+    /// So many at most, and never more than 10,000.
+    pub most: u32,
+}
+
+impl Default for Groups {
+    fn default() -> Self {
+        Self {
+            skip: 0,
+            most: GROUPS_MAX,
+        }
+    }
+}
+
 /// Sums, and whether there are more groups than are given at once.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UsageSums {
@@ -215,13 +233,13 @@ const SUMS: &str = "count(*) AS calls, CAST(sum(cost) AS bigint) AS cost,
 
 /// The time that a record is of, by its place in the list.
 const TIMES: &str = " JOIN (SELECT key AS place, CAST(value ->> 0 AS bigint) AS start,
-    CAST(value ->> 1 AS bigint) AS stop FROM json_each($13)) AS slot
+    CAST(value ->> 1 AS bigint) AS stop FROM json_each($14)) AS slot
   ON at >= slot.start AND at < slot.stop";
 
 const SERVER_TIMES: &str =
     " JOIN (SELECT ordinality - 1 AS place, CAST(value ->> 0 AS bigint) AS start,
     CAST(value ->> 1 AS bigint) AS stop
-    FROM jsonb_array_elements(CAST($13 AS jsonb)) WITH ORDINALITY) AS slot
+    FROM jsonb_array_elements(CAST($14 AS jsonb)) WITH ORDINALITY) AS slot
   ON at >= slot.start AND at < slot.stop";
 
 impl UsageBy {
@@ -349,13 +367,15 @@ impl Ledger {
         scope: Scope,
         by: &[UsageBy],
         times: Option<&[(WallMillis, WallMillis)]>,
-        filter: &UsageFilter,
+        (filter, groups): (&UsageFilter, Groups),
     ) -> Result<UsageSums, StoreError> {
         let mut connection = self.0.read(scope).await?;
+        let most = groups.most.clamp(1, GROUPS_MAX);
         let joined = times.map_or("", |_| connection.dialect(TIMES, SERVER_TIMES));
         let mut statement = filter
             .bind(scope, Query::composed(sums_text(by, joined)))
-            .bind(GROUPS_MAX + 1);
+            .bind(most.saturating_add(1))
+            .bind(row::count(groups.skip));
         if let Some(times) = times {
             let times: Vec<_> = times
                 .iter()
@@ -364,8 +384,8 @@ impl Ledger {
             statement = statement.bind(row::to_json(&times)?);
         }
         let rows = statement.fetch_all(&mut connection).await?;
-        let more = rows.len() > GROUPS_MAX as usize;
-        let rows = rows.iter().take(GROUPS_MAX as usize);
+        let more = rows.len() > most as usize;
+        let rows = rows.iter().take(most as usize);
         let rows = rows.map(|row| sum(row, by, times.is_some()));
         Ok(UsageSums {
             rows: rows.collect::<Result<_, _>>()?,
@@ -397,7 +417,7 @@ fn sums_text(by: &[UsageBy], joined: &str) -> String {
         format!(" GROUP BY {places}{place} ORDER BY {place}, {places}1")
     };
     format!(
-        "SELECT {groups}{time}{SUMS} FROM usage_records{joined} WHERE {filtered}{grouped} LIMIT $12"
+        "SELECT {groups}{time}{SUMS} FROM usage_records{joined} WHERE {filtered}{grouped} LIMIT $12 OFFSET $13"
     )
 }
 

@@ -58,6 +58,7 @@ fn end(number: u32) -> Command {
                     ..cost(322_500)
                 },
             },
+            owed: None,
             slices: smallvec![SliceCover {
                 lease: LEASE,
                 epoch: 1,

@@ -11,7 +11,7 @@ use tollkeep_ledger::row::{Cover, Enforcement, HoldState, Pot, Quality};
 use tollkeep_ledger::step::{Command, Grant, LeaseRef, Life, Wish, WishFrom};
 use tollkeep_ledger::window::{Window, WindowKey};
 use tollkeep_ledger::write::{NoAnswer, Refusal, Reply};
-use tollkeep_store::ledger::{CallRecord, Job, PriceMark, UsageBy, UsageFilter};
+use tollkeep_store::ledger::{CallRecord, Groups, Job, PriceMark, UsageBy, UsageFilter};
 use tollkeep_store::{PageRequest, Scope};
 use tollkeep_types::usage::{Class, Flag, Flags, Lines, Usage};
 use tollkeep_types::{
@@ -100,6 +100,7 @@ fn end_of_slice(number: u8, bound: i64, actual: i64, bucket: Option<WallMillis>)
                 quality: Quality::Reported,
                 actual: cost(actual),
             },
+            owed: None,
             slices: smallvec![SliceCover {
                 lease: LEASE,
                 epoch: 1,
@@ -126,6 +127,7 @@ fn end_of_hold(number: u8, bound: i64, actual: i64, bucket: Option<WallMillis>) 
                 quality: Quality::Estimated,
                 actual: cost(actual),
             },
+            owed: None,
             slices: smallvec![],
             strict: smallvec![Cover {
                 pot: Pot::Window(key(0)),
@@ -179,7 +181,7 @@ async fn run(world: &World, commands: Vec<Command>) -> Vec<Result<Reply, NoAnswe
     world.store.ledger().run(&jobs).await
 }
 
-const fn page(limit: u32) -> PageRequest<String> {
+pub(crate) const fn page(limit: u32) -> PageRequest<String> {
     PageRequest { limit, after: None }
 }
 
@@ -252,7 +254,8 @@ async fn calls_without_a_budget_are_recorded_once_and_summed_up_by_what_is_asked
     ledger.record(&late).await.unwrap();
     let sums = async |scope, by: &[UsageBy], times: Option<&[(WallMillis, WallMillis)]>| {
         let filter = UsageFilter::default();
-        let sums = ledger.usage_sums(scope, by, times, &filter).await.unwrap();
+        let sums = ledger.usage_sums(scope, by, times, (&filter, Groups::default()));
+        let sums = sums.await.unwrap();
         let rows = sums.rows.into_iter();
         rows.map(|sum| (sum.group, sum.time, sum.calls, sum.charge.cost.units()))
             .collect::<Vec<_>>()

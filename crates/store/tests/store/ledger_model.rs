@@ -208,8 +208,10 @@ impl Pair {
             };
             want.insert(name, i128::from(*units));
         }
-        let accounts = ledger.accounts(crate::world::SERVICE, None).await.unwrap();
+        let page = crate::ledger::page(1000);
+        let accounts = ledger.accounts(crate::world::SERVICE, &page).await.unwrap();
         let got: BTreeMap<String, i128> = accounts
+            .rows
             .into_iter()
             .map(|account| (account.name, i128::from(account.balance)))
             .collect();

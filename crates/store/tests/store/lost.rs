@@ -42,6 +42,7 @@ fn end(number: u8, actual: i64, bucket: Option<WallMillis>) -> Command {
                 quality: Quality::Reported,
                 actual: cost(actual),
             },
+            owed: None,
             slices: smallvec![SliceCover {
                 lease: LEASE,
                 epoch: 1,

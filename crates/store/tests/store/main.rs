@@ -14,6 +14,7 @@ mod audit;
 mod audit_due;
 mod audit_long;
 mod budget;
+mod by_provider;
 mod change;
 mod clean;
 mod credential;

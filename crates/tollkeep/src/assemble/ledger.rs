@@ -50,7 +50,6 @@ impl Budgeting {
             replica: replica(base),
             boot: u64::from_be_bytes(boot) >> 1,
             budgets: budgets(&records),
-            hold_grace: base.settings.ledger.hold_grace,
             flush: base.settings.ledger.flush_ms,
             on_money: on_money(base, store, (audit, meter.clone())),
             meter: meter.clone(),
@@ -120,15 +119,33 @@ fn on_money(
         if let Money::Broken { hold } = money {
             tracing::error!("The ledger's rows and the gateway disagree about {hold:?}");
         }
-        if let Money::Threshold { budget, percent } = *money {
+        if let Money::Threshold {
+            budget, percent, ..
+        } = *money
+        {
             tell(&store, budget, percent);
         }
         count(&meter, money);
-        let (Some(audit), Some(event)) = (&audit, event(money)) else {
+        let Some(audit) = &audit else {
             return;
         };
-        if let Err(error) = audit.enqueue(&event.at(clock.wall())) {
-            tracing::warn!("What became of money was not recorded: {error}");
+        // A budget that is used up is told of by an event of its own besides.
+        let used_up = match money {
+            Money::Threshold { percent, .. } if *percent >= 100 => {
+                threshold(Action::BudgetExhausted, money)
+            }
+            Money::Threshold { .. }
+            | Money::Ended { .. }
+            | Money::Held { .. }
+            | Money::Leased { .. }
+            | Money::LeaseLost { .. }
+            | Money::Overrun { .. }
+            | Money::Broken { .. } => None,
+        };
+        for event in event(money).into_iter().chain(used_up) {
+            if let Err(error) = audit.enqueue(&event.at(clock.wall())) {
+                tracing::warn!("What became of money was not recorded: {error}");
+            }
         }
     })
 }
@@ -214,16 +231,12 @@ fn event<'m>(money: &Money<'m>) -> Option<Event<'m>> {
             let more = quality.into_iter().chain(digest);
             more.fold(event, |event, (key, value)| event.with_detail(key, value))
         }
-        Money::Threshold { budget, percent } => {
-            let action = match percent {
-                100.. => Action::BudgetExhausted,
-                _ => Action::BudgetThreshold,
-            };
-            made(action, Outcome::Success)
-                .with_detail(Key::Budget, id(&budget))
-                .with_detail(Key::Percent, Value::Number(percent.into()))
-        }
-        Money::Held { hold, bound } => made(Action::MoneyHold, Outcome::Success)
+        Money::Threshold { .. } => return threshold(Action::BudgetThreshold, money),
+        Money::Held {
+            hold,
+            bound,
+            record,
+        } => of_call(made(Action::MoneyHold, Outcome::Success), record)
             .with_detail(Key::Hold, id(&hold))
             .with_detail(Key::Bound, nano(bound.cost)),
         Money::Leased {
@@ -267,6 +280,35 @@ fn digests(entries: &[[u8; 32]]) -> Value<'static> {
 }
 
 /// What is known of the call.
+/// So much of a budget is used.
+fn threshold<'m>(action: Action, money: &Money<'m>) -> Option<Event<'m>> {
+    let Money::Threshold {
+        budget,
+        known,
+        percent,
+        used,
+        limit,
+        window_end,
+    } = *money
+    else {
+        return None;
+    };
+    let word = |text: String| Value::OwnedWord(text.into());
+    let units = |amount: Amount| Value::Number(u64::try_from(amount.units()).unwrap_or(0));
+    let event = Event::new(action, Actor::System, Outcome::Success);
+    let event = known
+        .iter()
+        .fold(event, |event, budget| event.with_tenant_id(budget.tenant));
+    let event = event
+        .with_detail(Key::Budget, word(budget.to_string()))
+        .with_detail(Key::Percent, Value::Number(percent.into()))
+        .with_detail(Key::Spent, units(used))
+        .with_detail(Key::Limit, units(limit));
+    Some(window_end.iter().fold(event, |event, end| {
+        event.with_detail(Key::WindowEnd, word(end.to_string()))
+    }))
+}
+
 fn of_call<'m>(event: Event<'m>, record: Option<&'m CallRecord>) -> Event<'m> {
     let Some(record) = record else { return event };
     let event = event

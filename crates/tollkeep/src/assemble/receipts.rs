@@ -7,6 +7,8 @@
 use super::Base;
 use super::receipt_keys::ReceiptKeys;
 use super::runtime::Live;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -159,14 +161,16 @@ impl Receipts {
             wanted.sort_by_key(|record| record.attempt);
             let missing: Vec<_> = wanted
                 .iter()
-                .filter(|record| !kept.contains_key(&record.id))
+                .filter_map(|record| missing(record, &kept))
                 .collect();
             if missing.is_empty() {
-                let texts = wanted.iter().filter_map(|record| {
-                    let text = kept.remove(&record.id)?;
-                    Some((record.attempt.unwrap_or(1), text))
-                });
-                return Ok(texts.collect());
+                let mut texts = Vec::new();
+                for record in &wanted {
+                    let attempt = record.attempt.unwrap_or(1);
+                    let both = [kept.remove(&record.id), kept.remove(&corrected(record))];
+                    texts.extend(both.into_iter().flatten().map(|text| (attempt, text)));
+                }
+                return Ok(texts);
             }
             // If another process was quicker, its receipts are found the next time.
             self.issue(&missing).await?;
@@ -178,12 +182,12 @@ impl Receipts {
 
     /// Makes receipts of records, and keeps them. Gives whether they are kept: not if one of the
     /// records has one already.
-    async fn issue(&self, records: &[&UsageRecord]) -> Result<bool, StoreError> {
+    async fn issue(&self, records: &[Wanted<'_>]) -> Result<bool, StoreError> {
         let mut ends = self.ends.lock().await;
         let mut next: HashMap<TenantId, (u64, String)> = HashMap::new();
         let key = self.keys.signer();
         let mut all = Vec::with_capacity(records.len());
-        for record in records {
+        for Wanted { record, adj } in records {
             let Some(request) = record.request else {
                 continue;
             };
@@ -195,11 +199,15 @@ impl Receipts {
                 }
             };
             let table = self.table(record.price_sha256.as_deref()).await?;
-            let receipt = self.receipt((record, table.as_deref()), request, end);
+            let mut receipt = self.receipt((record, table.as_deref()), request, end);
+            receipt.adj.clone_from(adj);
             let text = key.sign(receipt.payload().as_bytes());
             *end = (receipt.seq, hash(&text));
             all.push(NewReceipt {
-                record: record.id.clone(),
+                record: match adj {
+                    Some(_) => corrected(record),
+                    None => record.id.clone(),
+                },
                 tenant: record.tenant,
                 request,
                 attempt: record.attempt.unwrap_or(1),
@@ -279,6 +287,7 @@ impl Receipts {
             }
             .to_owned(),
             corrected: record.is_corrected,
+            adj: None,
         };
         if let (Some(version), Some(sha256)) = (&record.price_version, &record.price_sha256) {
             receipt.price = Some(PriceText {
@@ -350,13 +359,52 @@ impl Receipts {
         }
         loop {
             let records = self.store.records_without_receipt(from, AT_A_TIME).await?;
-            let all: Vec<_> = records.iter().collect();
+            let all: Vec<_> = records.iter().map(Wanted::first).collect();
             // One that was asked for meanwhile has its own by now.
             if !self.issue(&all).await? || all.len() < AT_A_TIME as usize {
                 return Ok(true);
             }
         }
     }
+}
+
+/// A record that needs a receipt.
+struct Wanted<'r> {
+    record: &'r UsageRecord,
+    /// The hash of the one it has, which says what was believed before.
+    adj: Option<String>,
+}
+
+impl<'r> Wanted<'r> {
+    const fn first(record: &'r UsageRecord) -> Self {
+        Self { record, adj: None }
+    }
+}
+
+/// What a record has no receipt of: itself, or that its cost was put right since.
+fn missing<'r>(record: &'r UsageRecord, kept: &HashMap<String, String>) -> Option<Wanted<'r>> {
+    let Some(text) = kept.get(&record.id) else {
+        return Some(Wanted::first(record));
+    };
+    let is_told = kept.contains_key(&corrected(record)) || says_it_is_corrected(text);
+    (record.is_corrected && !is_told).then(|| Wanted {
+        record,
+        adj: Some(hash(text)),
+    })
+}
+
+/// Under what the receipt is kept that puts right the one of this record.
+fn corrected(record: &UsageRecord) -> String {
+    format!("{}.adj", record.id)
+}
+
+fn says_it_is_corrected(text: &str) -> bool {
+    let payload = text.split('.').nth(1).unwrap_or_default();
+    let payload = BASE64_URL_SAFE_NO_PAD.decode(payload);
+    let receipt = payload
+        .ok()
+        .and_then(|payload| Receipt::read(&payload).ok());
+    receipt.is_some_and(|receipt| receipt.corrected)
 }
 
 /// Whether the table alone does not make this cost.

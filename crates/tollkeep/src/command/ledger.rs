@@ -13,6 +13,8 @@ use serde_json::Value;
 pub(crate) enum Ledger {
     /// Look at all rows for what can't be; ends with 8 if there is any
     Check(Check),
+    /// List all accounts with their balances: what is owed to payers and to providers too
+    Accounts(Accounts),
     /// Entries of all accounts in the order of their chain
     Entries(Entries),
     /// List slices of budgets that were lost with a replica and count as spent
@@ -20,6 +22,22 @@ pub(crate) enum Ledger {
     /// Give back what a lost slice holds, once
     Resolve(Resolve),
 }
+
+/// Accounts.
+#[derive(Args, Debug)]
+pub(crate) struct Accounts {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+const ACCOUNTS: &[(&str, &str)] = &[
+    ("KIND", "/kind"),
+    ("PROVIDER", "/provider"),
+    ("UNIT", "/unit"),
+    ("BALANCE", "/balance"),
+    ("USD", "/balance_usd"),
+    ("NAME", "/name"),
+];
 
 /// Lost slices.
 #[derive(Args, Debug)]
@@ -103,6 +121,12 @@ impl Ledger {
         match self {
             Self::Check(check) => check.run(),
             Self::Entries(entries) => entries.run(),
+            Self::Accounts(list) => {
+                let client = Client::new(&list.connection)?;
+                let rows = client.all("/api/v1/ledger/accounts", "")?;
+                output::list(&rows, list.connection.json, ACCOUNTS);
+                Ok(())
+            }
             Self::Unresolved(list) => {
                 let client = Client::new(&list.connection)?;
                 let rows = client.all("/api/v1/ledger/unresolved", "")?;

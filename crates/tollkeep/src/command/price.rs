@@ -360,7 +360,7 @@ impl Bound {
             ..Options::default()
         };
         let known = if self.which.configured {
-            BoundOptions::of(&self.which.source.load()?.settings.budgets).known
+            BoundOptions::of(&self.which.source.load()?.settings).known
         } else {
             Known::default()
         };

@@ -165,7 +165,22 @@ impl List {
         let how = filters([("group_by", self.by), ("tz", self.tz)]);
         let query = how + &self.which.query();
         let path = format!("/api/v1/usage?{}", query.trim_start_matches('&'));
-        let page = Client::new(&self.connection)?.get(path.trim_end_matches('?'))?;
+        let client = Client::new(&self.connection)?;
+        let path = path.trim_end_matches('?');
+        let mut page = client.get(path)?;
+        while let Some(cursor) = page.get("next_cursor").and_then(Value::as_str) {
+            let and = if path.contains('?') { '&' } else { '?' };
+            let cursor = path_segment(cursor);
+            let mut next = client.get(&format!("{path}{and}cursor={cursor}"))?;
+            // One list, to its end.
+            if let (Some(Value::Array(rows)), Some(Value::Array(more))) =
+                (page.get_mut("data"), next.get_mut("data"))
+            {
+                rows.append(more);
+                std::mem::swap(rows, more);
+            }
+            page = next;
+        }
         if output::wants_json(self.connection.json) {
             output::json(&page);
             return Ok(());

@@ -41,7 +41,7 @@ const MISSED_MAX: usize = 5;
 /// instead of what is to be.
 const REST_EVERY: Duration = Duration::from_secs(40);
 /// Longer than any hold or slice lives without its owner.
-const LONG_MS: i64 = 300_000;
+const LONG_MS: i64 = 4_000_000;
 
 /// Where a gateway is killed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -32,7 +32,7 @@ const CHECK_EVERY: usize = 10;
 /// Entries of the ledger that are read at once.
 const ENTRIES: usize = 10_000;
 const TELL_EVERY: Duration = Duration::from_secs(20);
-/// What nobody renews is settled after half a minute, and what nobody uses is returned.
+/// What nobody renews is settled after a minute, and what nobody uses is returned.
 const REST: Duration = Duration::from_secs(240);
 
 struct World {
@@ -57,6 +57,7 @@ impl World {
         let gateway = gateway(provider(&origin))
             .env("UPSTREAM_KEY", UPSTREAM_KEY)
             .set("ledger.hold_grace", "30s")
+            .set("providers.openai.timeouts.total_ms", "30s")
             .set("logging.level", "warn")
             // What was told is counted in one file.
             .set("audit.rotate", "off");

@@ -25,6 +25,7 @@ mod audit_tour;
 mod audit_unprivileged;
 mod auths;
 mod behind_nginx;
+mod books;
 mod bought;
 mod bought_killed;
 mod breaker;

@@ -1,6 +1,7 @@
 //! What of money is told to operators: metrics of holds and slices, events of what is taken aside.
 
 use crate::fixture::{chat, llm};
+use crate::held::{PRICES, body, bound, budget, settled};
 use crate::spending::{call, origin, served};
 use serde_json::{Value, json};
 use tollkeep_testkit::{Gateway, Origin, eventually, json as answer};
@@ -129,4 +130,90 @@ fn what_has_no_price_and_what_cannot_be_is_recorded() {
         .filter(|line| action(line, "ledger.unpriced"))
         .count();
     assert_eq!(told, 1, "once a minute for a project");
+}
+
+/// What calls to all providers and models cost by the metrics, of this quality.
+pub(crate) fn spent(gateway: &Gateway, quality: &str) -> i64 {
+    let (text, label) = (gateway.metrics_text(), format!("quality=\"{quality}\""));
+    let lines = text.lines();
+    let lines = lines.filter(|line| line.starts_with("tollkeep_spend_nano_usd_total{"));
+    let lines = lines.filter(|line| line.contains(&label));
+    let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<i64>().ok());
+    values.sum()
+}
+
+// LED-85
+#[test]
+fn a_cost_that_nobody_says_is_counted_as_it_is_charged() {
+    // Nobody says what it cost: all of its bound is charged.
+    let silent = Origin::start(|_| answer(&json!({"id": "x", "model": "m", "choices": []})));
+    let (gateway, token) = llm(&silent, "openai", PRICES);
+    let rules = json!({"unit": "usd", "limit": "$1", "durability": "strict"});
+    let id = budget(&gateway, &rules);
+    assert_eq!(gateway.call(&chat(&token, &body(false))).status, 200);
+    settled(&gateway, &id, bound(&body(false)));
+    eventually("what is charged", || {
+        let unknown = spent(&gateway, "unknown");
+        (unknown == bound(&body(false))).then_some(())
+    });
+    assert_eq!(spent(&gateway, "reported"), 0);
+}
+
+// LED-63 LED-86
+#[test]
+fn steps_of_a_budget_are_told_once_with_whose_it_is_and_what_is_used() {
+    let origin = Origin::start(|_| answer(&crate::held::answer(9, 30)));
+    let (gateway, token) = llm(&origin, "openai", PRICES);
+    let rules = json!({"unit": "requests", "limit": 4, "window": "month", "durability": "strict",
+        "warn": [50, 80, 100]});
+    let id = budget(&gateway, &rules);
+    let (_, projects) = gateway.api("GET", "/api/v1/projects", None);
+    let tenant = &projects["data"][0]["tenant_id"];
+    for _ in 0..4 {
+        assert_eq!(gateway.call(&chat(&token, &body(false))).status, 200);
+    }
+    let used_up = gateway.audit_line("it is used up", |line| action(line, "budget.exhausted"));
+    let details = &used_up["details"];
+    assert_eq!(
+        (&details["spent"], &details["limit"]),
+        (&json!(4), &json!(4)),
+        "{used_up}"
+    );
+    let lines = gateway.audit_lines();
+    let steps: Vec<_> = lines
+        .iter()
+        .filter(|line| action(line, "budget.threshold"))
+        .collect();
+    let told = steps.iter().map(|line| {
+        let details = &line["details"];
+        assert_eq!(
+            (&details["budget"], &line["tenant_id"]),
+            (&json!(id), tenant),
+            "{line}"
+        );
+        let end = details["window_end"].as_str().unwrap();
+        assert!(end.ends_with("-01T00:00:00.000Z"), "{line}");
+        (
+            details["percent"].as_u64().unwrap(),
+            details["spent"].as_u64().unwrap(),
+        )
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [(50, 2), (80, 4), (100, 4)]);
+    let times = |what: &str| lines.iter().filter(|line| action(line, what)).count();
+    assert_eq!(times("budget.exhausted"), 1);
+    // Each hold is told of with its call.
+    let hold = lines
+        .iter()
+        .find(|line| action(line, "money.hold"))
+        .unwrap();
+    assert_eq!(&hold["tenant_id"], tenant, "{hold}");
+    assert!(
+        hold["request_id"].as_str().unwrap().starts_with("req_"),
+        "{hold}"
+    );
+    assert_eq!(
+        (&hold["details"]["model"], &hold["details"]["provider"]),
+        (&json!("m"), &json!("openai")),
+        "{hold}"
+    );
 }

@@ -318,8 +318,7 @@ impl Field {
             let mut told = BTreeMap::<i64, usize>::new();
             for event in self.gateways.iter().flat_map(Gateway::audit_lines) {
                 let action = event["action"].as_str().unwrap_or_default();
-                let is_step = matches!(action, "budget.threshold" | "budget.exhausted");
-                if is_step && event["details"]["budget"] == id {
+                if action == "budget.threshold" && event["details"]["budget"] == id {
                     let percent = event["details"]["percent"].as_i64().unwrap();
                     *told.entry(percent).or_default() += 1;
                 }

@@ -13,7 +13,7 @@ use std::process::Command;
 use tollkeep_crypto::receipt::ReceiptKey;
 use tollkeep_crypto::sha256;
 use tollkeep_ledger::receipt::{ProviderText, Receipt};
-use tollkeep_testkit::{Gateway, eventually};
+use tollkeep_testkit::{Gateway, Origin, eventually, json as answer};
 use tollkeep_types::WallMillis;
 
 const KEYS: &str = "/.well-known/tollkeep/receipt-keys";
@@ -201,6 +201,81 @@ fn a_receipt_names_the_price_table_of_its_quote_whatever_came_since() {
     assert_eq!((code, &found["reckoned"]), (Some(0), &json!(3)), "{found}");
 }
 
+// LED-52 LED-82
+#[test]
+fn a_cost_that_was_put_right_has_another_receipt_that_names_the_first_one() {
+    // Nobody says what it cost.
+    let origin = Origin::start(|_| answer(&json!({"id": "x", "model": "gpt-4o", "choices": []})));
+    let (gateway, token) = served(&origin, "", "");
+    budget(&gateway);
+    let request = counted(&gateway, &token);
+    let first = receipts(&gateway, &token, &request);
+    let told = payload(&first[0]);
+    assert_eq!(
+        (first.len(), &told["quality"]),
+        (1, &json!("unknown")),
+        "{told}"
+    );
+    assert_eq!(told["cost"]["amount"], told["cost"]["bound"], "{told}");
+    let hold = told["hold"].as_str().unwrap();
+    let settled = gateway.cli(&[
+        "hold",
+        "settle",
+        hold,
+        "$0.000001",
+        "--reason",
+        "its bill",
+        "--yes",
+    ]);
+    assert!(settled.status.success(), "{settled:?}");
+    let both = receipts(&gateway, &token, &request);
+    assert_eq!(both.len(), 2, "{both:?}");
+    assert_eq!(both[0], first[0], "what was signed stays");
+    let told = payload(&both[1]);
+    assert_eq!(
+        (&told["cost"]["amount"], &told["corrected"]),
+        (&json!(1_000), &json!(true)),
+        "{told}"
+    );
+    let hash = sha256(&[first[0].as_bytes()]);
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(told["adj"], json!(hash), "{told}");
+    assert_eq!(receipts(&gateway, &token, &request), both, "the same again");
+    // Whoever asks late gets one receipt, which says it.
+    let late = counted(&gateway, &token);
+    let hold = format!("hld_{}", late.strip_prefix("req_").unwrap());
+    eventually("its end", || {
+        let settle = [
+            "hold",
+            "settle",
+            &hold,
+            "$0.000002",
+            "--reason",
+            "its bill",
+            "--yes",
+        ];
+        gateway.cli(&settle).status.success().then_some(())
+    });
+    let one = receipts(&gateway, &token, &late);
+    let told = payload(&one[0]);
+    assert_eq!(
+        (one.len(), &told["cost"]["amount"]),
+        (1, &json!(2_000)),
+        "{told}"
+    );
+    assert_eq!(
+        (&told["corrected"], &told["adj"]),
+        (&json!(true), &Value::Null),
+        "{told}"
+    );
+    let keys = gateway.call(&get(KEYS, ""));
+    let folder = tempfile::tempdir().unwrap();
+    let keys = kept(folder.path(), "keys.json", &keys.text());
+    let file = kept(folder.path(), "receipts", &[both, one].concat().join("\n"));
+    let (code, found) = verify(&file, &keys, &[]);
+    assert_eq!(code, Some(0), "{found}");
+}
+
 // LED-82
 #[test]
 fn receipts_are_made_for_each_call_or_never_as_the_settings_say() {
@@ -303,6 +378,7 @@ fn chain(many: u64, key: &ReceiptKey) -> Vec<String> {
         state: "settled".to_owned(),
         quality: "reported".to_owned(),
         corrected: false,
+        adj: None,
     };
     (1..=many)
         .map(|seq| {

@@ -216,6 +216,7 @@ pub(crate) const ROWS: &[Row] = &[
         r#"{"method":"GET","url":"/v1/models"}"#,
         "OAPT",
     ),
+    ("ledger_accounts", "", "", "OAPVT"),
     ("ledger_check", "", "", "OAPV"),
     ("ledger_entries", "", "", "OAPV"),
     ("ledger_unresolved", "", "", "OAPVT"),

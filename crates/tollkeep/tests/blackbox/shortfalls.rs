@@ -135,7 +135,39 @@ fn the_least_cap_and_the_end_of_a_hold_are_as_the_settings_say() {
         let text = holds["data"][0][name].as_str().unwrap();
         text.parse::<tollkeep_types::WallMillis>().unwrap().0
     };
-    assert_eq!(time("expires_at") - time("at"), 45_000, "{holds}");
+    // As long as the longest call, an hour, and the grace.
+    assert_eq!(time("expires_at") - time("at"), 3_645_000, "{holds}");
+}
+
+// LED-51
+#[test]
+fn a_hold_is_there_for_as_long_as_its_call_may_take_and_two_minutes() {
+    let origin = Origin::start(|_| vec![Step::Hang]);
+    for (times, lives) in [
+        ("", 3_720_000),
+        ("    timeouts: { total_ms: 100s }\n", 220_000),
+    ] {
+        let url = origin.url();
+        let gateway = crate::fixture::gateway(format!(
+            "providers:\n  openai:\n    base_url: \"{url}/v1\"\n    allow_private: [\"127.0.0.1/32\"]\n\
+             {times}    credentials: [{{ secret: none }}]\n{PRICES}"
+        ));
+        let gateway = gateway.start();
+        let token = gateway.mint_token(&json!({ "project": "default" }));
+        budget(
+            &gateway,
+            &json!({"unit": "usd", "limit": "$1", "durability": "strict"}),
+        );
+        let (mut client, sent) = (gateway.connect(), origin.count());
+        assert!(client.send(&chat(&token, &body(false))));
+        origin.wait_for(sent + 1);
+        let (_, holds) = gateway.api("GET", "/api/v1/holds?state=committed", None);
+        let time = |name: &str| {
+            let text = holds["data"][0][name].as_str().unwrap();
+            text.parse::<tollkeep_types::WallMillis>().unwrap().0
+        };
+        assert_eq!(time("expires_at") - time("at"), lives, "{holds}");
+    }
 }
 
 fn overrun(gateway: &Gateway, token: &str) {
@@ -219,7 +251,7 @@ fn failing(
     (origin, gateway, token)
 }
 
-// LED-54
+// LED-54 LED-85
 #[test]
 fn an_attempt_that_was_billed_stays_charged_and_one_that_was_not_is_free() {
     let billed = || {
@@ -244,6 +276,9 @@ fn an_attempt_that_was_billed_stays_charged_and_one_that_was_not_is_free() {
         assert_eq!(served.status, 200, "{name}: {}", served.text());
         assert_eq!(origin.count(), 2, "{name}");
         settled(&gateway, &id, spent);
+        eventually("the metrics say it too", || {
+            (crate::money_told::spent(&gateway, "reported") == spent).then_some(())
+        });
     }
 }
 

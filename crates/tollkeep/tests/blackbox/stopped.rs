@@ -24,8 +24,8 @@ const COST: i64 = 39;
 const LIMIT: i64 = 1_000_000_000;
 /// A slice that was not renewed is lost after its minute and half of one more.
 const LOST_MS: i64 = 95_000;
-/// A hold that was not renewed is charged after two minutes.
-const HELD_MS: i64 = 125_000;
+/// A hold that was not renewed is charged after the longest time of a call, and two minutes.
+const HELD_MS: i64 = 3_725_000;
 
 fn origin() -> Origin {
     Origin::start(|_| answer_json(&answer(COST - 30, 30)))

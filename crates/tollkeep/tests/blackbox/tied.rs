@@ -186,7 +186,7 @@ fn an_edited_balance_a_deleted_posting_and_an_invented_credit_are_named() {
            (SELECT sum(amount) FROM postings WHERE account = accounts.name), 0)
            + coalesce((SELECT sum(CASE accounts.kind WHEN 'payable' THEN -cost ELSE cost END)
              FROM entries WHERE accounts.kind IN ('payable', 'upstream_cost')
-               AND entries.tenant_id = accounts.tenant_id), 0);
+               AND accounts.name = accounts.kind || ':' || entries.tenant_id || ':' || entries.provider), 0);
          UPDATE ledger_state SET entries = {entries} - 1,
            chain = (SELECT hash FROM entries WHERE number = {entries} - 1);
          COMMIT"

@@ -11,6 +11,8 @@ use tollkeep_types::{BudgetId, HoldId, MonoNanos};
 
 /// How long calls still name a budget that was ended.
 const STALE_MS: u64 = 2_000;
+/// How long a hold in the store is there without being renewed: crashes are to meet its end.
+const HOLD_TTL_MS: u64 = 120_000;
 
 impl World {
     pub(super) fn arrive(&mut self, mut call: Call) {
@@ -32,6 +34,7 @@ impl World {
             budgets: call.budgets.clone(),
             accounts: call.account.into_iter().collect(),
             confirm: call.confirm,
+            ttl_ms: HOLD_TTL_MS,
         };
         let slices: Option<Vec<_>> = if call.account.is_some() {
             None
