@@ -222,6 +222,7 @@ mod tests {
     use tokio::io::AsyncReadExt;
 
     /// A connection and its other end.
+    #[expect(clippy::disallowed_methods, reason = "both ends are the test's own")]
     async fn pair() -> (UpstreamConn, tokio::net::TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

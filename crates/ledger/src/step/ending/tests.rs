@@ -31,11 +31,13 @@ fn held(bound: Charge) -> HoldRow {
 /// The accounts of all entries, and what each of them is at after these writes.
 fn books(writes: &[Write]) -> Vec<(Account, i64)> {
     let mut sums: Vec<(Account, i64)> = Vec::new();
-    let entries = writes.iter().filter_map(|write| match write {
-        Write::Entry(entry) => Some(entry),
-        _ => None,
-    });
-    for posting in entries.flat_map(|entry| entry.postings()) {
+    let mut entries = Vec::new();
+    for write in writes {
+        if let Write::Entry(entry) = write {
+            entries.push(entry);
+        }
+    }
+    for posting in entries.iter().flat_map(|entry| entry.postings()) {
         match sums
             .iter_mut()
             .find(|(account, _)| *account == posting.account)
