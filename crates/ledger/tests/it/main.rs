@@ -5,6 +5,8 @@ mod bound_vectors;
 #[cfg(test)]
 mod cost_vectors;
 #[cfg(test)]
+mod ends;
+#[cfg(test)]
 mod made;
 #[cfg(test)]
 mod purity;
