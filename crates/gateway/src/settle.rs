@@ -11,7 +11,6 @@ use crate::token_rates;
 use crate::worker::Worker;
 use tollkeep_ledger::price::{Book, Cost, Payer, Provider};
 use tollkeep_ledger::usage::{Estimating, settle};
-use tollkeep_observe::metrics::ProviderLabel;
 use tollkeep_store::ledger::{CallRecord, PriceMark};
 use tollkeep_store::live::LiveToken;
 use tollkeep_types::WallMillis;
@@ -47,8 +46,6 @@ impl Worker {
             if facts.from_cache {
                 llm.upstream_cost = Some(NanoUsd::ZERO);
             }
-            let unsaid = facts.hold.as_ref().and_then(|hold| hold.cost_unsaid());
-            self.count_settled(asked.label, llm, unsaid);
         }
         if facts.taken.is_some() {
             token_rates::correct(facts, self.shared.clock.mono());
@@ -61,9 +58,13 @@ impl Worker {
                 500.. => self.shared.plan.load().llm.bounds.failed,
                 _ => Bears::Payer,
             };
+            let (unsaid, most) = (hold.cost_unsaid(), hold.charged_at_most());
             self.shared.holds.end((*hold, bears), facts, redactor);
+            charge_at_most(facts, most);
+            self.count_settled(facts, unsaid);
             return None;
         }
+        self.count_settled(facts, None);
         self.uncounted(facts, WallMillis(began), book)
     }
 
@@ -83,7 +84,11 @@ impl Worker {
     }
 
     /// Counts what an attempt cost; `unsaid` is charged where nobody says that.
-    fn count_settled(&self, provider: ProviderLabel, llm: &LlmFacts, unsaid: Option<NanoUsd>) {
+    fn count_settled(&self, facts: &Facts, unsaid: Option<NanoUsd>) {
+        let (Some(asked), Some(llm)) = (&facts.asked, &facts.llm) else {
+            return;
+        };
+        let provider = asked.label;
         let quality = llm.told.as_ref().map(|told| told.report.quality());
         let spent = match (llm.cost.as_ref(), quality) {
             (_, Some(Quality::Released)) => None,
@@ -114,10 +119,10 @@ impl Exchange<'_> {
         let hold = self.work.facts.hold.as_ref();
         let unsaid = hold.and_then(|hold| hold.cost_unsaid());
         self.end_hold(bears);
-        let facts = &mut self.work.facts;
-        if let (Some(asked), Some(llm), Bears::Payer) = (&facts.asked, &facts.llm, bears) {
-            self.worker.count_settled(asked.label, llm, unsaid);
+        if bears == Bears::Payer {
+            self.worker.count_settled(&self.work.facts, unsaid);
         }
+        let facts = &mut self.work.facts;
         facts.attempts = facts.attempts.saturating_add(1);
     }
 
@@ -153,7 +158,9 @@ impl Exchange<'_> {
         self.worker.counters.hold_ended();
         let shared = &self.worker.shared;
         let redactor = shared.recorder.redactor();
+        let most = hold.charged_at_most();
         shared.holds.end((*hold, bears), facts, redactor);
+        charge_at_most(facts, most);
     }
 
     /// Reckons what the call cost before its answer ends.
@@ -205,6 +212,19 @@ impl<'a> Sizes<'a> {
     fn by(self, token: Option<&LiveToken>) -> Self {
         let payer = payer(token);
         Self { payer, ..self }
+    }
+}
+
+/// What its upstream asks beyond the bound is told beside what the call costs, and nobody pays it.
+fn charge_at_most(facts: &mut Facts, most: Option<NanoUsd>) {
+    let (Some(llm), Some(most)) = (&mut facts.llm, most) else {
+        return;
+    };
+    if let Some(Ok(cost)) = &mut llm.cost
+        && *cost > most
+    {
+        llm.upstream_cost.get_or_insert(*cost);
+        *cost = most;
     }
 }
 

@@ -145,8 +145,10 @@ impl Exchange<'_> {
     }
 
     fn told_amount(&self) -> Option<String> {
-        let cost = self.work.facts.llm.as_ref()?.cost.as_ref()?;
-        cost.as_ref().ok().map(ToString::to_string)
+        let facts = &self.work.facts;
+        let cost = *facts.llm.as_ref()?.cost.as_ref()?.as_ref().ok()?;
+        let most = facts.hold.as_ref().and_then(|hold| hold.charged_at_most());
+        Some(most.map_or(cost, |most| cost.min(most)).to_string())
     }
 
     /// Comments, and then the end of the stream.

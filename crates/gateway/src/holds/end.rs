@@ -82,6 +82,12 @@ impl CallHold {
         is_charged.then(|| NanoUsd::new(self.quote.charge.cost.units()))
     }
 
+    /// What its payer is charged at most, whatever its upstream asks.
+    pub(crate) fn charged_at_most(&self) -> Option<NanoUsd> {
+        let is_bound = self.quote.is_priced && self.quote.sure == Sure::Bound;
+        is_bound.then(|| NanoUsd::new(self.quote.charge.cost.units()))
+    }
+
     /// What its upstream asks for it at most, if it may ask for anything.
     fn billed(&self, report: Option<&UsageReport>, llm: Option<&LlmFacts>) -> Option<Amount> {
         let known_cost = llm.and_then(|llm| llm.cost.as_ref());

@@ -14,6 +14,7 @@ mod keeper;
 mod money;
 mod paying;
 mod quote;
+mod room;
 mod take;
 mod uncounted;
 

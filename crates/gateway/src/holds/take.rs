@@ -196,7 +196,7 @@ impl Exchange<'_> {
         }
         let holds = Arc::clone(&self.worker.shared.holds);
         if holds.is_full() {
-            return Err(Refusal::Overloaded("ends of calls wait to be written").into());
+            self.room(&holds).await?;
         }
         let book = self.worker.shared.prices.load_full();
         let Some((mut quote, mut wanted)) = self.quoted(&aside, &book, (pots, accounts))? else {

@@ -94,7 +94,7 @@ fn late(ended: &Ended, version: u32) -> Vec<Write> {
         Write::CorrectUsage {
             hold: ended.hold,
             evidence: Evidence::Owner,
-            charge: Box::new(ended.outcome.actual()),
+            charge: Box::new(cost_to_payer(ended)),
             adds: Box::new(slice_covers(ended).collect()),
         },
         moved(ended.hold, version.wrapping_add(1), Arrow::Adjust),
@@ -308,6 +308,18 @@ fn paid(ended: &Ended, measure: Measure, taken: Amount) -> Amount {
     }
 }
 
+/// What it used, and what it costs whoever pays: of a bound that is one never more than that.
+fn cost_to_payer(ended: &Ended) -> Charge {
+    let actual = ended.outcome.actual();
+    match ended.sure {
+        Sure::Guess => actual,
+        Sure::Bound | Sure::Price => Charge {
+            cost: actual.cost.min(ended.bound.cost),
+            ..actual
+        },
+    }
+}
+
 /// What is charged to slices.
 fn slice_covers(ended: &Ended) -> impl Iterator<Item = Cover> {
     ended.slices.iter().map(|cover| Cover {
@@ -327,7 +339,7 @@ fn usage(ended: &Ended, version: u32) -> UsageRow {
         hold: ended.hold,
         quality: ended.outcome.quality(),
         bound: ended.bound,
-        charge: ended.outcome.actual(),
+        charge: cost_to_payer(ended),
         charged: slice_covers(ended).chain(strict).collect(),
         row: (!ended.strict.is_empty()).then(|| version.wrapping_add(1)),
         swept: false,

@@ -23,6 +23,7 @@ fn every_vector_is_bounded_as_it_says() {
     let vectors = vectors();
     let book = vectors.book();
     let mut wrong = Vec::new();
+    assert_eq!(vectors.bounds.len(), 34);
     for case in &vectors.bounds {
         let body = case.body();
         CallView::read(body.as_bytes(), 128).unwrap();

@@ -155,6 +155,7 @@ fn every_vector_reads_and_costs_what_it_says() {
     let vectors = vectors();
     let book = vectors.book();
     let mut wrong = Vec::new();
+    assert_eq!(vectors.usage.len(), 148);
     for mut case in vectors.usage {
         case.expect.flags.sort();
         let mut check = |pieces: Option<&[&[u8]]>, how: &str| {

@@ -205,3 +205,46 @@ fn what_the_operator_knows_can_be_bounded() {
         3_000 * 1_000 + 30 * 2_000 + 2 * 30_000_000
     );
 }
+
+// LED-41 LED-43a
+#[test]
+fn a_cap_of_zero_is_none_where_upstreams_may_read_it_so_and_a_huge_one_is_the_models() {
+    let chat = r#"{"model":"text","messages":[],"max_tokens":@}"#;
+    let newer = r#"{"model":"text","messages":[],"max_completion_tokens":@}"#;
+    let responses = r#"{"model":"text","input":"a","max_output_tokens":@}"#;
+    let gemini = r#"{"model":"text","contents":[],"generationConfig":{"maxOutputTokens":@}}"#;
+    let completions = r#"{"model":"text","prompt":"a","max_tokens":@}"#;
+    for (form, body, zero_is_said) in [
+        (Form::Chat, chat, false),
+        (Form::Chat, newer, false),
+        (Form::Responses, responses, false),
+        (Form::Gemini, gemini, false),
+        // These say what it means: nothing is written.
+        (Form::Completions, completions, true),
+        (Form::Messages, chat, true),
+    ] {
+        let cap = |value: &str| {
+            let body: Value = serde_json::from_str(&body.replace('@', value)).unwrap();
+            let bound = bounded(form, &body, &Known::default())?;
+            Ok::<_, String>(bound.cap.map(|cap| cap.tokens))
+        };
+        match cap("0") {
+            Ok(zero) => assert!(zero_is_said && zero == Some(0), "{body}: {zero:?}"),
+            Err(why) => {
+                let is_told = why.starts_with("cost_not_boundable") && why.contains("is zero");
+                assert!(!zero_is_said && is_told, "{body}: {why}");
+            }
+        }
+        assert_eq!(cap("7"), Ok(Some(7)), "{body}");
+        for huge in ["9007199254740991", "18446744073709551615"] {
+            assert_eq!(cap(huge), Ok(Some(100)), "{body}");
+        }
+        for wrong in ["-1", "1.5", "\"7\""] {
+            assert!(cap(wrong).is_err(), "{body} {wrong}");
+        }
+    }
+    // The least of two is no way around it.
+    let both =
+        json!({"model": "text", "messages": [], "max_tokens": 0, "max_completion_tokens": 5});
+    assert!(bounded(Form::Chat, &both, &Known::default()).is_err());
+}

@@ -44,7 +44,7 @@ impl Reader<'_> {
                 ));
             }
             match key {
-                b"maxOutputTokens" => reader.cap("maxOutputTokens", value).map(|_| ()),
+                b"maxOutputTokens" => reader.cap_above_zero("maxOutputTokens", value).map(|_| ()),
                 b"candidateCount" => reader.choices("candidateCount", value).map(|_| ()),
                 b"responseModalities" => reader.list(value, |reader, item| {
                     match &*item.string()?.to_ascii_uppercase() {

@@ -19,6 +19,9 @@ use crate::surface::Surface;
 use known::known;
 use tollkeep_types::demand::{CacheWrites, CapForm, Demand, ToolUses};
 
+/// More than any model writes, or anybody asks for.
+const COUNT_MAX: u64 = 1 << 40;
+
 /// The forms of requests that can be bounded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Form {
@@ -202,21 +205,40 @@ impl Reader<'_> {
 
     /// Takes a count. What is no whole number is an obstacle.
     fn whole(&mut self, name: &str, value: &mut Cursor<'_>) -> Result<Option<u64>, Broken> {
-        /// More than any model writes.
-        const MAX: u64 = 1 << 40;
+        let number = self.number(name, value)?;
+        if number.is_some_and(|number| number > COUNT_MAX) {
+            self.obstacle(&format!("`{name}` is more than anybody does"));
+            return Ok(None);
+        }
+        Ok(number)
+    }
+
+    fn number(&mut self, name: &str, value: &mut Cursor<'_>) -> Result<Option<u64>, Broken> {
         let written = value.taken()?;
         let number = std::str::from_utf8(written).ok().map(str::trim);
         let number = number.and_then(|text| text.parse().ok());
-        let number = number.filter(|number| *number <= MAX);
         if number.is_none() {
             self.obstacle(&format!("`{name}` is no whole number"));
         }
         Ok(number)
     }
 
-    /// Takes a cap of output; the least one counts.
+    /// Takes a cap of output that is none if it is zero: there are upstreams that take zero for none
+    /// given, and write as much as they like.
+    fn cap_above_zero(&mut self, name: &str, value: &mut Cursor<'_>) -> Result<bool, Broken> {
+        let least = self.demand.cap.take();
+        self.cap(name, value)?;
+        if self.demand.cap == Some(0) {
+            self.obstacle(&format!("`{name}` is zero"));
+        }
+        self.demand.cap = self.demand.cap.into_iter().chain(least).min();
+        Ok(true)
+    }
+
+    /// Takes a cap of output; the least one counts. Whatever it is, the model has its own.
     fn cap(&mut self, name: &str, value: &mut Cursor<'_>) -> Result<bool, Broken> {
-        let cap = self.whole(name, value)?;
+        let cap = self.number(name, value)?;
+        let cap = cap.map(|cap| cap.min(COUNT_MAX));
         self.demand.cap = self.demand.cap.into_iter().chain(cap).min();
         Ok(true)
     }

@@ -8,8 +8,10 @@ impl Reader<'_> {
         self.body(body, |reader, key, value| {
             match key {
                 b"messages" => reader.list(value, Self::chat_message)?,
-                b"max_tokens" => return reader.cap("max_tokens", value),
-                b"max_completion_tokens" => return reader.cap("max_completion_tokens", value),
+                b"max_tokens" => return reader.cap_above_zero("max_tokens", value),
+                b"max_completion_tokens" => {
+                    return reader.cap_above_zero("max_completion_tokens", value);
+                }
                 b"n" => return reader.choices("n", value),
                 b"service_tier" => return reader.service(value),
                 b"modalities" => reader.list(value, |reader, item| {
@@ -148,7 +150,7 @@ impl Reader<'_> {
                     value.skip()?;
                     reader.message();
                 }
-                b"max_output_tokens" => return reader.cap("max_output_tokens", value),
+                b"max_output_tokens" => return reader.cap_above_zero("max_output_tokens", value),
                 b"max_tool_calls" => calls = reader.whole("max_tool_calls", value)?,
                 b"service_tier" => return reader.service(value),
                 // What is stored there is not seen.

@@ -122,7 +122,7 @@ fn a_call_has_a_receipt_that_its_caller_gets_and_anybody_can_check() {
     assert_eq!(none.status, 404);
 }
 
-fn payload(receipt: &str) -> Value {
+pub(crate) fn payload(receipt: &str) -> Value {
     let payload = receipt.split('.').nth(1).unwrap();
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
 }

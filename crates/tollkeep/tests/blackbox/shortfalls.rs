@@ -1,7 +1,7 @@
 //! Budgets that keep a limit roughly, calls that are made smaller until they fit, models that billed
 //! more than their bound, and attempts that failed.
 
-use crate::fixture::{chat, llm};
+use crate::fixture::{chat, llm, post};
 use crate::held::{CAP, PRICES, answer, body, bound, budget, settled, sums};
 use crate::spending::served;
 use serde_json::{Value, json};
@@ -173,6 +173,49 @@ fn a_hold_is_there_for_as_long_as_its_call_may_take_and_two_minutes() {
 fn overrun(gateway: &Gateway, token: &str) {
     let served = gateway.call(&chat(token, &body(false)));
     assert_eq!(served.status, 200, "{}", served.text());
+}
+
+// LED-53 LED-80 LED-81 LED-82 LED-85
+#[test]
+fn what_an_upstream_asks_beyond_the_bound_is_told_beside_what_the_payer_is_charged() {
+    let origin = Origin::start(|_| answer_json(&answer(9, 5_000)));
+    let most = bound(&body(false));
+    for inline in ["", "x-tollkeep-receipt: inline\r\n"] {
+        let config = format!("{PRICES}llm: {{ expose_cost: true }}\n");
+        let (gateway, token) = llm(&origin, "openai", &config);
+        let rules = json!({"unit": "usd", "limit": "$1", "durability": "strict"});
+        let id = budget(&gateway, &rules);
+        let lines =
+            format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n{inline}");
+        let call = post("/v1/chat/completions", &lines, body(false).as_bytes());
+        let served = gateway.call(&call);
+        assert_eq!(served.status, 200, "{}", served.text());
+        let told = served.field("x-tollkeep-cost");
+        assert_eq!(told, Some(&*format!("0.{most:09}")), "{inline}");
+        settled(&gateway, &id, most);
+        let (_, page) = gateway.api("GET", "/api/v1/usage/records", None);
+        let row = &page["data"][0];
+        let line = eventually("its usage line", || gateway.usage_lines().pop());
+        let (_, sums) = gateway.api("GET", "/api/v1/usage", None);
+        for told in [row, &line, &sums["data"][0]] {
+            assert_eq!(told["cost_nano_usd"], most, "{told}");
+            assert_eq!(told["upstream_cost_nano_usd"], 5_009, "{told}");
+        }
+        let request = row["request_id"].as_str().unwrap();
+        let place = format!("/.well-known/tollkeep/receipts/{request}");
+        let line = format!("Authorization: Bearer {token}\r\n");
+        let receipts = gateway.call(&crate::callers::get(&place, &line)).json();
+        let cost = &crate::receipts::payload(receipts["receipts"][0].as_str().unwrap())["cost"];
+        assert_eq!(
+            (&cost["amount"], &cost["bound"]),
+            (&json!(most), &json!(most)),
+            "{cost}"
+        );
+        assert_eq!(cost["upstream"], 5_009, "{cost}");
+        eventually("the metrics say it too", || {
+            (crate::money_told::spent(&gateway, "reported") == most).then_some(())
+        });
+    }
 }
 
 // LED-53
