@@ -6,7 +6,7 @@ use crate::world::{HOUR, SERVICE, START};
 use smallvec::smallvec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tollkeep_ledger::amount::Measure;
+use tollkeep_ledger::amount::{Charge, Measure};
 use tollkeep_ledger::hold::{Ended, Outcome, SliceCover, Sure};
 use tollkeep_ledger::row::{HoldState, Quality};
 use tollkeep_ledger::step::{Command, Grant, Wish, WishFrom};
@@ -18,7 +18,11 @@ fn grant(number: u8, units: i64) -> Command {
     Command::Grant(Box::new(Grant {
         hold: HoldId::from_bytes([number; 16]),
         life: LIFE,
-        bound: cost(units),
+        // What has no tokens is a price, and owed to no upstream.
+        bound: Charge {
+            tokens: amount(1),
+            ..cost(units)
+        },
         wishes: smallvec![Wish {
             from: WishFrom::Budget(BUDGET),
             measure: Measure::Cost,
@@ -169,8 +173,8 @@ async fn a_call_whose_process_ended_has_a_record_of_whose_it_was_and_its_cost_is
     let found = found.unwrap().rows;
     let record = found.first().expect("it is found by its token");
     assert_eq!(
-        (record.charge, record.quality),
-        (cost(100), Quality::Unknown)
+        (record.charge.cost, record.quality),
+        (amount(100), Quality::Unknown)
     );
     assert_eq!((record.project, record.attempt), (Some(project), Some(1)));
     assert_eq!(record.provider.as_deref(), Some("openai"));
