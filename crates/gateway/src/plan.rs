@@ -115,7 +115,6 @@ pub(crate) struct LlmPlan {
     /// Callers see the limits that providers tell of their accounts.
     pub(crate) expose_upstream_limits: bool,
     pub(crate) stream_max: Duration,
-    /// How long a stream is silent before its reader is told that it is not over; zero is for ever.
     pub(crate) keep_alive: Duration,
     /// How long the head of a stream waits for its first content; zero is not at all.
     pub(crate) head_hold: Duration,

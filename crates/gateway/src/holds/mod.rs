@@ -17,6 +17,7 @@ mod quote;
 mod room;
 mod take;
 mod uncounted;
+mod written;
 
 pub use keeper::{HoldsKeeper, HoldsParts};
 pub use money::{End, Money, OnMoney};

@@ -14,7 +14,6 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tollkeep_http1::Framing;
 use tollkeep_ledger::amount::Charge;
 use tollkeep_ledger::budget::{Budget, CallFacts, MATCHING_MAX, OnShort, Scope};
 use tollkeep_ledger::hold::{Committed, Held, Sure, take};
@@ -23,8 +22,6 @@ use tollkeep_ledger::prepaid::Prepaid;
 use tollkeep_ledger::price::{Book, Provider};
 use tollkeep_ledger::row::{self, Enforcement};
 use tollkeep_ledger::slice::Slice;
-use tollkeep_llm::Surface;
-use tollkeep_llm::asks::{self, BoundFault, Bounds};
 use tollkeep_net::Raced;
 use tollkeep_store::Quarantine;
 use tollkeep_store::ledger::CallRecord;
@@ -33,8 +30,6 @@ use tollkeep_types::{CredentialId, HoldId, ProjectId, TenantId, WallMillis};
 
 /// How long a call waits for the keeper's answer: a recall takes 750 ms of it.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// Where the service is named, and as what.
-const SERVICE: &str = "default";
 
 /// How often a call is made smaller until it fits.
 const SHRINKS_MAX: u32 = 8;
@@ -456,49 +451,5 @@ impl Exchange<'_> {
             return HoldId::from_bytes(*self.work.facts.id.bytes());
         }
         HoldId::from_bytes(*self.worker.request_id(self.work.facts.at.0).bytes())
-    }
-
-    /// Writes the cap into the body, and the service where it matters: what was reckoned with is
-    /// what the upstream is asked for.
-    fn write_bounds(&mut self, llm: &LlmCall, quote: &Quote) -> Result<(), Refusal> {
-        // A stream that does not tell its usage is charged by an estimate, which is never in favour of
-        // its caller.
-        let counts_usage =
-            quote.cap.is_some() || (quote.sure == Sure::Guess && quote.input_tokens > 0);
-        let asks_for_usage = llm.stream && llm.surface == Surface::Chat && counts_usage;
-        let bounds = Bounds {
-            output_tokens: quote.cap,
-            choices: None,
-            service: quote.pins_service.then_some(SERVICE),
-            usage: asks_for_usage,
-        };
-        let name = self.output_bound_name(llm.surface, llm.provider);
-        let edited = asks::bounded(llm.surface, self.body(), &bounds, name);
-        let edited = edited.map_err(|fault| match fault {
-            BoundFault::Unreadable => Refusal::Internal,
-            BoundFault::Thinking => {
-                not_boundable("thinking.budget_tokens does not fit below the cap of output")
-            }
-        })?;
-        if let Some(facts) = &mut self.work.facts.llm
-            && counts_usage
-        {
-            facts.output_cap = quote.cap;
-            facts.hides_usage = asks_for_usage && !llm.wants_usage;
-        }
-        let Some(edited) = edited else {
-            return Ok(());
-        };
-        self.work.body = edited;
-        self.work.head.framing = Framing::Chunked;
-        if let Some(cap) = quote.cap {
-            let cap = cap.to_string();
-            tollkeep_http1::write::field(
-                &mut self.work.limits,
-                b"x-tollkeep-max-output",
-                cap.as_bytes(),
-            );
-        }
-        Ok(())
     }
 }
