@@ -112,7 +112,6 @@ pub(crate) struct LlmPlan {
     pub(crate) max_depth: usize,
     pub(crate) query_key: bool,
     pub(crate) forward_user_agent: bool,
-    /// Callers see the limits that providers tell of their accounts.
     pub(crate) expose_upstream_limits: bool,
     pub(crate) stream_max: Duration,
     pub(crate) keep_alive: Duration,
@@ -145,7 +144,6 @@ pub(crate) struct Target {
     pub(crate) label: ProviderLabel,
     pub(crate) endpoint: Endpoint,
     pub(crate) timeouts: UpstreamTimeouts,
-    /// What is repeated.
     pub(crate) retry: Retry,
     /// When it is left alone; `None` is never.
     pub(crate) guard: Option<Guard>,
@@ -160,8 +158,9 @@ pub(crate) struct Target {
     pub(crate) secrets: Vec<Secret>,
     /// Whether it may be another gateway on this machine: it is told our instance.
     pub(crate) is_private: bool,
-    /// How its requests are signed.
     pub(crate) signer: Option<Signer>,
+    /// A credential's own server: what it does says nothing of the provider.
+    pub(crate) is_elsewhere: bool,
 }
 
 pub(crate) enum TargetKind {
@@ -437,6 +436,7 @@ fn plain(upstream: &Upstream, parts: &PlanParts<'_>) -> Target {
         returned: names(&rules.returned),
         secrets: secrets(&fields),
         signer: upstream.signing.as_ref().and_then(Signer::new),
+        is_elsewhere: false,
     }
 }
 

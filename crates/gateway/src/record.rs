@@ -33,6 +33,8 @@ pub(crate) struct Asked {
     pub(crate) self_hosted: bool,
     /// What becomes of its calls whose caller hangs up.
     pub(crate) hung_up: HungUp,
+    /// Its credential's own server was called.
+    pub(crate) is_elsewhere: bool,
 }
 
 /// An LLM call, as records tell it.

@@ -264,6 +264,7 @@ impl<'p> Exchange<'p> {
             kind: target.kind_name(),
             self_hosted: target.self_hosted(),
             hung_up: target.hung_up(),
+            is_elsewhere: target.is_elsewhere,
         });
         self.note_usage(UsageReport::Released);
         let sent_at = self.worker.shared.clock.mono();

@@ -123,6 +123,7 @@ impl<'p> Exchange<'p> {
             kind: target.kind_name(),
             self_hosted: target.self_hosted(),
             hung_up: target.hung_up(),
+            is_elsewhere: false,
         });
         if let Some(llm) = &mut self.work.facts.llm {
             llm.model_served.clone_from(&kept.model_served);

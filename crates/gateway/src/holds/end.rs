@@ -226,10 +226,13 @@ fn record(under: Under, facts: &Facts, redactor: &Redactor) -> CallRecord {
         model_requested: llm
             .and_then(|llm| name(&llm.model_asked))
             .unwrap_or_default(),
-        model_priced: named(
-            llm.and_then(|llm| llm.model_sent.as_ref().or(llm.model_asked.as_ref())),
-            "",
-        ),
+        quarantines: facts
+            .asked
+            .as_ref()
+            .filter(|asked| !asked.is_elsewhere)
+            .and(llm)
+            .and_then(|llm| llm.model_sent.as_ref().or(llm.model_asked.as_ref()))
+            .map(Arc::clone),
         model_served: llm.and_then(|llm| name(&llm.model_served)),
         lines: told.and_then(|told| told.report.lines().cloned()),
         // The end of the hold says it.

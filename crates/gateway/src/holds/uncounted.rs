@@ -194,7 +194,7 @@ mod tests {
             route: Arc::from("r"),
             provider: Arc::from("p"),
             model_requested: Arc::from("m"),
-            model_priced: Arc::from("m"),
+            quarantines: None,
             model_served: None,
             lines: None,
             quality: Quality::Unknown,

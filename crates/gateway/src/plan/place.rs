@@ -79,6 +79,7 @@ impl Target {
             secrets: self.secrets.clone(),
             is_private: self.is_private && url.giver() == Giver::Operator,
             signer: None,
+            is_elsewhere: !is_same_origin,
         })
     }
 

@@ -53,6 +53,7 @@ pub(super) fn target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Targe
         returned: names(&rules.returned),
         secrets: secrets(&provider.headers.set),
         signer: None,
+        is_elsewhere: false,
     })
 }
 

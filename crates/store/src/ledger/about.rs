@@ -68,7 +68,7 @@ pub(super) fn about_of(row: &Row, bound: Charge) -> Result<Option<Arc<CallRecord
         route: told.route.into(),
         provider: told.provider.into(),
         model_requested: told.model.into(),
-        model_priced: "".into(),
+        quarantines: None,
         model_served: None,
         lines: None,
         quality: Quality::Unknown,

@@ -37,8 +37,9 @@ pub struct CallRecord {
     pub provider: Arc<str>,
     /// The model that was asked for, and the one that answered.
     pub model_requested: Arc<str>,
-    /// The one whose price was looked up. It is not written.
-    pub model_priced: Arc<str>,
+    /// The one that is in quarantine if this call came to more than it could: none where it went to a
+    /// server of its credential's own, which is nobody else's business. It is not written.
+    pub quarantines: Option<Arc<str>>,
     /// Nothing where none answered.
     pub model_served: Option<Arc<str>>,
     /// What was used.

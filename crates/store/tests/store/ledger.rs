@@ -156,7 +156,7 @@ pub(crate) fn about(number: u8, tenant: TenantId, project: ProjectId) -> CallRec
         route: "chat".into(),
         provider: "openai".into(),
         model_requested: "gpt".into(),
-        model_priced: "gpt".into(),
+        quarantines: None,
         model_served: Some("gpt-5".into()),
         lines: Some(Lines::from(usage)),
         quality: Quality::Reported,

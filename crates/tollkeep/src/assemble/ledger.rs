@@ -113,8 +113,9 @@ fn on_money(
             sure: Sure::Bound,
             record: Some(record),
         } = money
+            && let Some(model) = &record.quarantines
         {
-            quarantine(&store, *hold, record);
+            quarantine(&store, *hold, (&record.provider, model));
         }
         if let Money::Broken { hold } = money {
             tracing::error!("The ledger's rows and the gateway disagree about {hold:?}");
@@ -190,9 +191,8 @@ fn tell(store: &Store, budget: BudgetId, percent: u8) {
 }
 
 /// No bound of the model is trusted from now on, until somebody has looked after it.
-fn quarantine(store: &Store, hold: HoldId, record: &CallRecord) {
-    let (store, provider) = (store.clone(), record.provider.to_string());
-    let model = record.model_priced.to_string();
+fn quarantine(store: &Store, hold: HoldId, (provider, model): (&str, &str)) {
+    let (store, provider, model) = (store.clone(), provider.to_owned(), model.to_owned());
     tracing::error!(
         "`{provider}` billed more for `{model}` than the call was bounded to: hard budgets refuse it until `tollkeep price ack`"
     );

@@ -186,6 +186,7 @@ fn a_price_that_a_token_pays_is_charged_when_nobody_lived_to_tell_and_can_be_put
     let route = "  \"GET /own\": { upstream: origin, price: \"$0.02\", access: token }\n";
     let mut gateway = gateway(config(&origin, route))
         .set("ledger.hold_grace", "30s")
+        .set("upstreams.origin.timeouts.total_ms", "5s")
         .start();
     let token = gateway.mint_token(&json!({"project": "default"}));
     let id = budget(

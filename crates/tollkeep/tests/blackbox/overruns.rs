@@ -143,8 +143,9 @@ fn a_stream_beyond_its_cap_is_an_overrun_and_its_model_waits_to_be_looked_after(
                 .unwrap_or_else(|| panic!("{name}: {record}"))
         };
         assert_eq!(record["quality"], "estimated", "{record}");
+        assert_eq!(number("cost_nano_usd"), bound(&call), "{record}");
         assert!(
-            number("cost_nano_usd") > bound(&call),
+            number("upstream_cost_nano_usd") > bound(&call),
             "as much as was seen: {record}"
         );
         settled(&gateway, &id, bound(&call));
@@ -301,4 +302,31 @@ fn who_hangs_up_or_is_cut_off_makes_no_overrun() {
     settled(&gateway, &id, bound(&body(true)));
     assert_eq!(last_record(&gateway)["quality"], "estimated");
     no_overrun(&gateway, "cut off");
+}
+
+// LED-53
+#[test]
+fn what_a_credentials_own_server_does_puts_no_model_in_quarantine_for_others() {
+    let (honest, own) = (
+        Origin::start(|_| answer_json(&answer(9, 30))),
+        Origin::start(|_| answer_json(&answer(9, 5_000))),
+    );
+    let (gateway, token) = llm(&honest, "openai", PRICES);
+    let place = json!({"provider": "openai", "secret": "sk-own-Zq8kTm2vXw7pLs4n", "priority": 5,
+        "base_url": format!("{}/v1", own.url())});
+    let (status, made) = gateway.api("POST", "/api/v1/credentials", Some(&place));
+    assert_eq!(status, 201, "{made}");
+    let id = budget(
+        &gateway,
+        &json!({"unit": "usd", "limit": "$1", "durability": "strict"}),
+    );
+    let call = body(false);
+    for _ in 0..2 {
+        assert_eq!(gateway.call(&chat(&token, &call)).status, 200);
+    }
+    assert_eq!((own.count(), honest.count()), (2, 0));
+    settled(&gateway, &id, 2 * bound(&call));
+    gateway.audit_line("the overrun", |line| line["action"] == "ledger.overrun");
+    assert_eq!(quarantined(&gateway), Vec::<String>::new());
+    checked(&gateway);
 }
