@@ -14,7 +14,7 @@ use tollkeep_ledger::amount::{Amount, Charge, Measure};
 use tollkeep_ledger::budget::{Budget, Durability, OnShort, Scope};
 use tollkeep_ledger::hold::{Committed, Ended, Outbox, Sure, take};
 use tollkeep_ledger::keeper::{Ask, Effect, Event, Keeper, Notice};
-use tollkeep_ledger::row::{Enforcement, Quality};
+use tollkeep_ledger::row::{Enforcement, LeaseState, Quality};
 use tollkeep_ledger::window::Window;
 use tollkeep_sim::sim::store::Store;
 use tollkeep_types::{BudgetId, HoldId, LeaseId, MonoNanos, ReplicaId, TenantId, WallMillis};
@@ -171,6 +171,38 @@ impl House {
         }
         panic!("a call was never answered");
     }
+}
+
+// LED-74a
+#[test]
+fn a_slice_whose_last_call_uses_all_of_its_bound_is_returned() {
+    let mut house = House::new(&[(1_000_000, false)], 1);
+    // The first calls come before there is a slice.
+    let has_slice = |house: &House| house.replicas[0].0.slice(house.budgets[0]).is_some();
+    for _ in 0..20 {
+        drop(house.ask(0, 10).expect("there is room"));
+        house.pass(100);
+    }
+    assert!(has_slice(&house));
+    let hold = house.ask(0, 10).expect("there is room");
+    house.tell(0, Event::Drain);
+    assert!(
+        !house.replicas[0].0.is_resting(),
+        "the call is under way still"
+    );
+    let charge = Charge {
+        cost: amount(10),
+        ..Charge::NOTHING
+    };
+    hold.settle(Quality::Reported, charge);
+    house.tell(0, Event::Tick);
+    assert!(house.replicas[0].0.is_resting());
+    let leases = house.store.leases.values();
+    assert!(
+        leases
+            .clone()
+            .all(|lease| lease.state == LeaseState::Returned)
+    );
 }
 
 fn operations() -> impl Strategy<Value = Vec<(u8, usize, i64, i64)>> {

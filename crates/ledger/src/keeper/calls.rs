@@ -133,6 +133,10 @@ impl Keeper {
             {
                 desk.row = row.clone();
             }
+            // What was out of one that closes has come to its end.
+            if row.state == LeaseState::Active && row.rest().is_zero() {
+                self.push_return(row.id, at);
+            }
             if row.state == LeaseState::Lost {
                 self.lease_lost(row, at);
             }
