@@ -139,10 +139,11 @@ async fn what_calls_cost_is_owed_to_the_provider_that_was_called() {
 // LED-52 LED-65 LED-70
 #[tokio::test]
 async fn a_call_whose_process_ended_has_a_record_of_whose_it_was_and_its_cost_is_put_right_there() {
-    let pair = Pair::new(&[budget(Window::Lifetime)], WallMillis(START)).await;
-    let (world, tenant) = (&pair.world, pair.world.store.default_tenant().id);
-    let ledger = world.store.ledger();
-    let (project, token) = (world.project().await.id, TokenId::from_bytes([4; 16]));
+    let mut pair = Pair::new(&[budget(Window::Lifetime)], WallMillis(START)).await;
+    let tenant = pair.world.store.default_tenant().id;
+    let ledger = pair.world.store.ledger();
+    let project = pair.world.project().await.id;
+    let token = TokenId::from_bytes([4; 16]);
     let known = CallRecord {
         token: Some(token),
         lines: None,
@@ -158,7 +159,7 @@ async fn a_call_whose_process_ended_has_a_record_of_whose_it_was_and_its_cost_is
     let hold = HoldId::from_bytes([1; 16]);
     let shown = ledger.hold(SERVICE, hold).await.unwrap();
     assert_eq!(shown.request, Some(known.request));
-    world.pass(HOUR);
+    pair.set_clock(WallMillis(START + HOUR)).await;
     let due = ledger.run(&[job(Command::Due)]).await;
     let due = due.into_iter().next().unwrap().unwrap().due_holds;
     let expire = Command::Expire(Box::new(due.into_iter().next().unwrap()));
