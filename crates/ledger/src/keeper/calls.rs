@@ -114,6 +114,12 @@ impl Keeper {
                     });
                 }
             }
+            // Told by whoever found it, whose slice it may have been.
+            Command::Lose(lease) if reply.refusal.is_none() => at.send(Notice::LeaseLost {
+                lease: lease.id,
+                key: lease.key,
+                rest: lease.rest(),
+            }),
             Command::Expire(_)
             | Command::Lose(_)
             | Command::Resolve { .. }

@@ -1,7 +1,7 @@
 //! Slices: taken when wanted, refilled at half, renewed, and returned when called back, idle, over
 //! or too dear for what is left.
 
-use super::{At, Book, Desk, Keeper, NO_SLICE_MS, Notice, RETRY_MS};
+use super::{At, Book, Desk, Keeper, NO_SLICE_MS, RETRY_MS};
 use crate::amount::Amount;
 use crate::lease::{self, IDLE_MS, RENEW_AFTER_MS};
 use crate::row::{LeaseRow, LeaseState};
@@ -314,11 +314,6 @@ impl Keeper {
             book.taking = false;
             self.slices_version = self.slices_version.wrapping_add(1);
         }
-        at.send(Notice::LeaseLost {
-            lease: row.id,
-            key: row.key,
-            rest: row.rest(),
-        });
         // Perhaps since another process took our name.
         self.join(at);
     }

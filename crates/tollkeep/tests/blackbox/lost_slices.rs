@@ -11,7 +11,7 @@ fn unresolved(gateway: &Gateway) -> Vec<Value> {
     page["data"].as_array().unwrap().clone()
 }
 
-// LED-74 LED-84
+// LED-74 LED-84 LED-86
 #[test]
 fn what_was_lost_with_a_gateway_is_given_back_once_on_evidence() {
     let origin = Origin::start(|_| answer_json(&answer(9, 30)));
@@ -32,6 +32,9 @@ fn what_was_lost_with_a_gateway_is_given_back_once_on_evidence() {
     let [spent, _, leased] = sums(&gateway, &id);
     assert_eq!(leased, 0);
     assert!(in_doubt > 0 && spent >= in_doubt, "{slice}");
+    let lost = gateway.audit_line("the loss", |event| event["action"] == "money.lease_lost");
+    assert_eq!(lost["details"]["lease"], slice["id"], "{lost}");
+    assert_eq!(lost["details"]["amount"], json!(in_doubt), "{lost}");
     assert_eq!(slice["budget_id"], json!(id));
     assert_eq!(slice["unit"], json!("usd"));
     let slice = slice["id"].as_str().unwrap().to_owned();
