@@ -217,7 +217,8 @@ fn a_line_ends_whoever_goes_on_replacing_its_tokens() {
         .set("auth.lineage_max_ttl", "4s")
         .start();
     let own = || made(&gateway, &json!({ "self_rotate": true }));
-    let ((id, first), (_, late)) = (own(), own());
+    // Its line is over when that of the other is.
+    let ((_, late), (id, first)) = (own(), own());
     let began = ms(record_of(&gateway, &id)["created_at"].as_str().unwrap());
     let second = rotate(&gateway, &first);
     let end = ms(&text(&second, "expires_at"));
