@@ -1,7 +1,7 @@
 //! Drives the keeper of holds, on the control runtime: hands it what workers left, gives its
 //! commands to the store, many in one transaction, and shows workers the slices in hand.
 
-use super::inbox::Message;
+use super::inbox::{Due, Message};
 use super::money::{End, Money, OnMoney};
 use super::take::Granted;
 use super::{Holds, Left};
@@ -21,7 +21,7 @@ use tollkeep_store::ledger::{CallRecord, Job, Ledger};
 use tollkeep_types::{BudgetId, Clock, HoldId, LeaseId, MonoNanos, ReplicaId};
 
 /// Commands in one transaction.
-const BATCH_MAX: usize = 512;
+pub(super) const BATCH_MAX: usize = 512;
 /// Ends for which nobody waits are gathered for so many times what the last transaction took, and
 /// no longer than this.
 const GATHER_TIMES: u32 = 3;
@@ -65,7 +65,11 @@ struct Asker {
     tell: oneshot::Sender<Granted>,
 }
 
-type Answers = Vec<(CallId, Result<Box<Reply>, NoAnswer>)>;
+/// What the store answered to one transaction.
+struct Answers {
+    replies: Vec<(CallId, Result<Box<Reply>, NoAnswer>)>,
+    took: Duration,
+}
 
 /// The keeper and its surroundings.
 pub struct HoldsKeeper {
@@ -93,8 +97,13 @@ pub struct HoldsKeeper {
     writes: bool,
     wake: MonoNanos,
     out: Vec<Effect>,
-    to_writer: mpsc::UnboundedSender<Wanted>,
+    /// For the writer, at the end of this turn.
+    wanted: Vec<Wanted>,
+    to_writer: mpsc::UnboundedSender<Vec<Wanted>>,
     answers: mpsc::UnboundedReceiver<Answers>,
+    flush: Duration,
+    /// What the last transaction took.
+    took: Duration,
     resting: Option<oneshot::Sender<()>>,
 }
 
@@ -123,47 +132,78 @@ impl HoldsKeeper {
             writes: true,
             wake: MonoNanos(0),
             out: Vec::new(),
+            wanted: Vec::new(),
             to_writer,
             answers,
+            flush: parts.flush,
+            took: Duration::ZERO,
             resting: None,
         };
         this.publish();
         let clock = Arc::clone(&this.clock);
-        let writer = write(
-            parts.ledger,
-            (wanted, answer),
-            parts.flush,
-            (clock, parts.meter),
-        );
+        let writer = write(parts.ledger, (wanted, answer), (clock, parts.meter));
         (this, writer)
     }
 
     /// Works until everything that sends to it is gone.
     pub async fn serve(mut self) {
         let (mut taken, holds) = (Vec::new(), Arc::clone(&self.holds));
+        let (gathered, mut gathers) = (tokio::time::sleep(Duration::ZERO), false);
+        tokio::pin!(gathered);
         self.tick();
         loop {
             let wait = Duration::from_nanos(self.wake.since(self.clock.mono()));
-            tokio::select! {
-                () = holds.inbox.take(&mut taken) => {
+            let due = tokio::select! {
+                due = holds.inbox.came() => due,
+                () = &mut gathered, if gathers => Due::Now,
+                answers = self.answers.recv() => {
+                    let Some(answers) = answers else { return };
+                    self.took = answers.took;
+                    for (call, answer) in answers.replies {
+                        self.answered(call, answer);
+                    }
+                    self.all_taken();
+                    Due::Never
+                }
+                () = tokio::time::sleep(wait) => {
+                    self.tick();
+                    Due::Never
+                }
+            };
+            match due {
+                Due::Never => {}
+                Due::Soon => {
+                    gathered.set(tokio::time::sleep(self.gather()));
+                    gathers = true;
+                }
+                Due::Now => {
+                    gathers = false;
+                    holds.inbox.take(&mut taken);
                     for message in taken.drain(..) {
                         self.message(message);
                     }
                     self.all_taken();
                 }
-                answers = self.answers.recv() => {
-                    let Some(answers) = answers else { return };
-                    for (call, answer) in answers {
-                        self.answered(call, answer);
-                    }
-                    self.all_taken();
-                }
-                () = tokio::time::sleep(wait) => self.tick(),
             }
             self.publish();
+            self.tell_writer();
             if self.resting.is_some() && self.keeper.is_resting() && self.ends.is_empty() {
                 self.resting.take().map(|tell| tell.send(()));
             }
+        }
+    }
+
+    /// How long ends for which nobody waits are gathered: what a transaction costs by itself is shared
+    /// by more, the longer it takes.
+    fn gather(&self) -> Duration {
+        let gather = self.took.saturating_mul(GATHER_TIMES).min(GATHER_MAX);
+        self.flush.max(gather)
+    }
+
+    fn tell_writer(&mut self) {
+        if !self.wanted.is_empty() {
+            // The writer ends with the process.
+            let _gone = self.to_writer.send(std::mem::take(&mut self.wanted));
         }
     }
 
@@ -302,8 +342,7 @@ impl HoldsKeeper {
             self.takes.insert(call, (*lease, *budget, *amount));
         }
         let job = Job { command, about };
-        // The writer ends with the process.
-        let _gone = self.to_writer.send(Wanted { call, job });
+        self.wanted.push(Wanted { call, job });
     }
 
     fn count_unwritten(&self) {
@@ -385,68 +424,42 @@ impl HoldsKeeper {
     }
 }
 
-/// Gives commands to the store: what is there at once, or if nobody waits for it what has come
-/// within the flush time.
+/// Gives commands to the store, as many with one transaction as there are.
 async fn write(
     ledger: Ledger,
     (mut wanted, answer): (
-        mpsc::UnboundedReceiver<Wanted>,
+        mpsc::UnboundedReceiver<Vec<Wanted>>,
         mpsc::UnboundedSender<Answers>,
     ),
-    flush: Duration,
     (clock, meter): (Arc<dyn Clock>, LedgerMeter),
 ) {
-    let (mut batch, mut took) = (Vec::new(), Duration::ZERO);
-    while wanted.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        if batch.len() < BATCH_MAX && batch.iter().all(Wanted::may_wait) {
-            // What a transaction costs by itself is shared by more, the longer it takes.
-            let gather = took.saturating_mul(GATHER_TIMES).min(GATHER_MAX);
-            gather_more(&mut wanted, &mut batch, flush.max(gather)).await;
+    let mut waiting = Vec::new();
+    loop {
+        if waiting.is_empty() {
+            let Some(came) = wanted.recv().await else {
+                return;
+            };
+            waiting = came;
         }
-        let (calls, jobs): (Vec<_>, Vec<_>) = batch
-            .drain(..)
-            .map(|wanted| (wanted.call, wanted.job))
-            .unzip();
+        while waiting.len() < BATCH_MAX
+            && let Ok(more) = wanted.try_recv()
+        {
+            waiting.extend(more);
+        }
+        let rest = waiting.split_off(waiting.len().min(BATCH_MAX));
+        let batch = std::mem::replace(&mut waiting, rest).into_iter();
+        let (calls, jobs): (Vec<_>, Vec<_>) = batch.map(|wanted| (wanted.call, wanted.job)).unzip();
         let began = clock.mono();
         let replies = ledger.run(&jobs).await;
         let nanos = clock.mono().since(began);
-        took = Duration::from_nanos(nanos);
         meter.flushed(nanos);
         let replies = replies.into_iter().map(|reply| reply.map(Box::new));
-        if answer
-            .send(calls.into_iter().zip(replies).collect())
-            .is_err()
-        {
+        let answers = Answers {
+            replies: calls.into_iter().zip(replies).collect(),
+            took: Duration::from_nanos(nanos),
+        };
+        if answer.send(answers).is_err() {
             return;
         }
-    }
-}
-
-/// Takes what comes within this time, until somebody waits for some of it.
-async fn gather_more(
-    wanted: &mut mpsc::UnboundedReceiver<Wanted>,
-    batch: &mut Vec<Wanted>,
-    time: Duration,
-) {
-    let over = tokio::time::sleep(time);
-    tokio::pin!(over);
-    while batch.len() < BATCH_MAX {
-        let (had, room) = (batch.len(), BATCH_MAX - batch.len());
-        tokio::select! {
-            () = &mut over => return,
-            came = wanted.recv_many(batch, room) => {
-                let mut new = batch.iter().skip(had);
-                if came == 0 || !new.all(Wanted::may_wait) {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-impl Wanted {
-    /// Nobody waits for the end of a hold that is covered by slices.
-    fn may_wait(&self) -> bool {
-        matches!(&self.job.command, Command::End { ended, .. } if ended.strict.is_empty())
     }
 }
