@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::anthropic::{self, messages};
 use crate::fault::Fault;
+use crate::gemini::{self, generate};
 use crate::ids::Ids;
 use crate::openai::{self, chat, completions, embeddings, responses};
 use crate::plan::Plan;
@@ -32,6 +33,7 @@ pub(crate) enum Content {
 enum Vendor {
     OpenAi,
     Anthropic,
+    Gemini,
 }
 
 type Body = Map<String, Value>;
@@ -45,11 +47,13 @@ pub fn answer(method: &str, path: &str, headers: &HeaderMap, body: &[u8]) -> Pla
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let vendor = Vendor::of(path, headers);
     let ids = Ids::of(body);
-    let plan = match (endpoint(path), path.strip_prefix("/v1/models")) {
-        (Some((Vendor::Anthropic, _)), _) if !headers.contains_key(VERSION) => {
+    let models = ["/v1/models", GEMINI_MODELS];
+    let models = models.iter().find_map(|models| path.strip_prefix(models));
+    let plan = match (endpoint(path, query), models) {
+        (Some(found), _) if found.vendor == Vendor::Anthropic && !headers.contains_key(VERSION) => {
             Err(Fault::NoVersion)
         }
-        (Some((_, endpoint)), _) if method == "POST" => vendor.call(endpoint, body, ids),
+        (Some(found), _) if method == "POST" => vendor.call(&found, body, ids),
         (Some(_), _) => Err(Fault::MethodNotAllowed("POST")),
         (None, Some(rest)) => vendor.models(method, rest, query, ids),
         (None, None) => Err(Fault::UnknownPath(format!("{method} {path}"))),
@@ -66,30 +70,65 @@ pub(crate) fn too_large(path: &str, headers: &HeaderMap) -> Plan {
 /// The field that every call of the Anthropic API has.
 const VERSION: &str = "anthropic-version";
 
-/// The endpoint of a path that belongs to one vendor, and which.
-fn endpoint(path: &str) -> Option<(Vendor, Endpoint)> {
-    Some(match path {
+/// Where the models of the Gemini API are.
+const GEMINI_MODELS: &str = "/v1beta/models";
+
+/// An endpoint that belongs to one vendor.
+struct Found<'p> {
+    vendor: Vendor,
+    endpoint: Endpoint,
+    /// The model, where the path names it.
+    model: Option<&'p str>,
+}
+
+/// The endpoint of a path.
+fn endpoint<'p>(path: &'p str, query: &str) -> Option<Found<'p>> {
+    let (vendor, endpoint): (_, Endpoint) = match path {
         "/v1/chat/completions" => (Vendor::OpenAi, chat::tell),
         "/v1/completions" => (Vendor::OpenAi, completions::tell),
         "/v1/responses" => (Vendor::OpenAi, responses::tell),
         "/v1/embeddings" => (Vendor::OpenAi, embeddings::tell),
         "/v1/messages" => (Vendor::Anthropic, messages::tell),
         "/v1/messages/count_tokens" => (Vendor::Anthropic, messages::count),
+        _ => return of_model(path, query),
+    };
+    Some(Found {
+        vendor,
+        endpoint,
+        model: None,
+    })
+}
+
+/// The endpoint of a path that names a model.
+fn of_model<'p>(path: &'p str, query: &str) -> Option<Found<'p>> {
+    let (model, method) = gemini::method_of(path)?;
+    let as_events = query.split('&').any(|pair| pair == "alt=sse");
+    let endpoint: Endpoint = match method {
+        "generateContent" => generate::tell,
+        "streamGenerateContent" if as_events => generate::stream,
+        "streamGenerateContent" => generate::list,
+        "countTokens" => generate::count,
         _ => return None,
+    };
+    Some(Found {
+        vendor: Vendor::Gemini,
+        endpoint,
+        model: Some(model),
     })
 }
 
 impl Vendor {
     /// Whose a path is; of paths that both or neither have, the version header decides.
     fn of(path: &str, headers: &HeaderMap) -> Self {
-        match endpoint(path) {
-            Some((vendor, _)) => vendor,
+        match endpoint(path, "") {
+            Some(found) => found.vendor,
+            None if path.starts_with("/v1beta/") => Self::Gemini,
             None if headers.contains_key(VERSION) => Self::Anthropic,
             None => Self::OpenAi,
         }
     }
 
-    /// `GET /v1/models` and `GET /v1/models/{id}`; `rest` is what follows `/v1/models`.
+    /// `GET /v1/models` and `GET /v1/models/{id}`; `rest` is what follows `models`.
     fn models(self, method: &str, rest: &str, query: &str, ids: Ids) -> Result<Plan, Fault> {
         if method != "GET" {
             return Err(Fault::MethodNotAllowed("GET"));
@@ -97,18 +136,23 @@ impl Vendor {
         let value = match (self, rest.strip_prefix('/')) {
             (Self::OpenAi, None) if rest.is_empty() => openai::models::list(),
             (Self::Anthropic, None) if rest.is_empty() => anthropic::models::list(query)?,
+            (Self::Gemini, None) if rest.is_empty() => gemini::models::list(query)?,
             (Self::OpenAi, Some(id)) => openai::models::one(id)?,
             (Self::Anthropic, Some(id)) => anthropic::models::one(id)?,
-            (Self::OpenAi | Self::Anthropic, None) => {
-                return Err(Fault::UnknownPath(format!("GET /v1/models{rest}")));
+            (Self::Gemini, Some(id)) => gemini::models::one(id)?,
+            (Self::OpenAi | Self::Anthropic | Self::Gemini, None) => {
+                return Err(Fault::UnknownPath(format!("GET models{rest}")));
             }
         };
         Ok(Plan::json(200, &value, self.headers(ids)))
     }
 
-    fn call(self, endpoint: Endpoint, body: &[u8], ids: Ids) -> Result<Plan, Fault> {
-        let body = object(body)?;
-        let Told { steering, content } = endpoint(&body, ids)?;
+    fn call(self, found: &Found<'_>, body: &[u8], ids: Ids) -> Result<Plan, Fault> {
+        let mut body = object(body)?;
+        if let Some(model) = found.model {
+            body.insert(generate::MODEL.to_owned(), model.into());
+        }
+        let Told { steering, content } = (found.endpoint)(&body, ids)?;
         if let Some(status) = steering.status {
             let fault = Fault::Asked {
                 status,
@@ -147,6 +191,7 @@ impl Vendor {
         let (status, value) = match self {
             Self::OpenAi => openai::error::body(fault),
             Self::Anthropic => anthropic::error::body(fault, ids),
+            Self::Gemini => gemini::error::body(fault),
         };
         let mut headers = self.headers(ids);
         headers.extend(fault.headers());
@@ -157,6 +202,7 @@ impl Vendor {
         match self {
             Self::OpenAi => openai::headers(ids),
             Self::Anthropic => anthropic::headers(ids),
+            Self::Gemini => gemini::headers(ids),
         }
     }
 }

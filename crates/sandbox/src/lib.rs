@@ -1,4 +1,4 @@
-//! The built-in emulator upstream: deterministic OpenAI and Anthropic answers for first runs and tests.
+//! The built-in emulator upstream: deterministic OpenAI, Anthropic and Gemini answers for first runs and tests.
 //!
 //! [`answer()`] is the whole vendor as one pure function from a request to a [`Plan`]; [`serve()`] plays
 //! plans over HTTP/1.1. The same body always gives the same bytes: ids come from a hash of the body,
@@ -12,6 +12,7 @@ mod anthropic;
 mod ask;
 mod embedding;
 mod fault;
+mod gemini;
 mod ids;
 mod models;
 mod openai;

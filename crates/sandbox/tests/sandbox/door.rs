@@ -11,23 +11,27 @@ pub(crate) enum Surface {
     Completions,
     Responses,
     Messages,
+    Generate,
 }
 
 /// All of them.
-pub(crate) const SURFACES: [Surface; 4] = [
+pub(crate) const SURFACES: [Surface; 5] = [
     Surface::Chat,
     Surface::Completions,
     Surface::Responses,
     Surface::Messages,
+    Surface::Generate,
 ];
 
 impl Surface {
+    /// Where bodies go; of the one whose path names a model, its last part.
     pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Chat => "/v1/chat/completions",
             Self::Completions => "/v1/completions",
             Self::Responses => "/v1/responses",
             Self::Messages => "/v1/messages",
+            Self::Generate => ":generateContent",
         }
     }
 
@@ -39,6 +43,9 @@ impl Surface {
             Self::Completions => json!({"model": model, "prompt": text}),
             Self::Responses => json!({"model": model, "input": text}),
             Self::Messages => json!({"model": model, "max_tokens": 1024, "messages": messages}),
+            Self::Generate => {
+                json!({"model": model, "contents": [{"role": "user", "parts": [{"text": text}]}]})
+            }
         }
     }
 
@@ -52,13 +59,15 @@ impl Surface {
         self.send(&with(self.body("sandbox-1", text), "stream", json!(true)))
     }
 
+    /// Of the surface that has model and stream in its path, these are members of `body` too.
     pub(crate) fn send(self, body: &Value) -> Plan {
-        answer(
-            "POST",
-            self.path(),
-            &self.headers(),
-            body.to_string().as_bytes(),
-        )
+        let (path, body) = match self {
+            Self::Generate => generate(body),
+            Self::Chat | Self::Completions | Self::Responses | Self::Messages => {
+                (self.path().to_owned(), body.to_string())
+            }
+        };
+        answer("POST", &path, &self.headers(), body.as_bytes())
     }
 
     pub(crate) fn headers(self) -> HeaderMap {
@@ -79,6 +88,7 @@ impl Surface {
                 &body["output"].as_array().unwrap().last().unwrap()["content"][0]["text"]
             }
             Self::Messages => &body["content"].as_array().unwrap().last().unwrap()["text"],
+            Self::Generate => &body["candidates"][0]["content"]["parts"][0]["text"],
         };
         text.as_str().unwrap_or_default().to_owned()
     }
@@ -86,10 +96,11 @@ impl Surface {
     /// Input and output tokens of a whole answer, if any are claimed.
     pub(crate) fn usage(self, plan: &Plan) -> Option<(i64, i64)> {
         let body = json_of(plan);
-        let usage = body.get("usage")?;
+        let usage = body.get("usage").or(body.get("usageMetadata"))?;
         let (input, output) = match self {
             Self::Chat | Self::Completions => ("prompt_tokens", "completion_tokens"),
             Self::Responses | Self::Messages => ("input_tokens", "output_tokens"),
+            Self::Generate => ("promptTokenCount", "candidatesTokenCount"),
         };
         Some((usage[input].as_i64()?, usage[output].as_i64()?))
     }
@@ -115,11 +126,30 @@ impl Surface {
                 let delta = &event["delta"];
                 [&delta["text"], &delta["thinking"], &delta["partial_json"]]
             }
+            Self::Generate => {
+                let text = &event["candidates"][0]["content"]["parts"][0]["text"];
+                [text, &Value::Null, &Value::Null]
+            }
         };
         found
             .into_iter()
             .find_map(|value| value.as_str().map(str::to_owned))
     }
+}
+
+/// Path and body of a call whose path names the model, and whether it is streamed.
+pub(crate) fn generate(body: &Value) -> (String, String) {
+    let mut body = body.clone();
+    let members = body.as_object_mut().unwrap();
+    let model = members.remove("model").unwrap();
+    let streamed = members.remove("stream") == Some(json!(true));
+    let method = if streamed {
+        "streamGenerateContent?alt=sse"
+    } else {
+        "generateContent"
+    };
+    let path = format!("/v1beta/models/{}:{method}", model.as_str().unwrap());
+    (path, body.to_string())
 }
 
 /// The header that makes a call Anthropic's.

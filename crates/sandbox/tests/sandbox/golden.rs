@@ -50,6 +50,9 @@ fn tools(surface: Surface) -> Value {
         Surface::Responses | Surface::Completions => {
             json!([{"type": "function", "name": "weather", "parameters": schema}])
         }
+        Surface::Generate => {
+            json!([{"functionDeclarations": [{"name": "weather", "parameters": schema}]}])
+        }
     }
 }
 
@@ -61,6 +64,7 @@ fn answers_have_their_vendors_shapes() {
         ("completions", Surface::Completions),
         ("responses", Surface::Responses),
         ("messages", Surface::Messages),
+        ("generate", Surface::Generate),
     ] {
         check(&format!("{name}.txt"), &surface.say("Hello"));
         check(
@@ -118,6 +122,11 @@ fn vectors_and_model_lists_have_their_vendors_shapes() {
         ("model", "/v1/models/sandbox-think"),
         ("model-unknown", "/v1/models/gpt-0"),
     ] {
+        let beta = path.replace("/v1/", "/v1beta/");
+        check(
+            &format!("gemini-{name}.txt"),
+            &answer("GET", &beta, &HeaderMap::new(), b""),
+        );
         check(
             &format!("openai-{name}.txt"),
             &answer("GET", path, &HeaderMap::new(), b""),

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod door;
 #[cfg(test)]
+mod gemini;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod laws;

@@ -12,10 +12,10 @@ fn a_refusal_has_the_status_code_and_header_asked_for() {
         assert_eq!((plan.status, plan.delay_ms), (429, 3), "{surface:?}");
         assert_eq!(plan.header("retry-after"), Some("7"), "{surface:?}");
         let body = json_of(&plan);
-        let code = if surface == Surface::Messages {
-            &body["error"]["type"]
-        } else {
-            &body["error"]["code"]
+        let code = match surface {
+            Surface::Messages => &body["error"]["type"],
+            Surface::Generate => &body["error"]["status"],
+            Surface::Chat | Surface::Completions | Surface::Responses => &body["error"]["code"],
         };
         assert_eq!(code, "slow_down", "{surface:?}: {body}");
         let plain = surface.say("sandbox:status=503; a");

@@ -19,7 +19,11 @@ fn the_same_body_gives_the_same_bytes_and_another_body_other_ids() {
             surface.stream("Hello"),
             "{surface:?}"
         );
-        let id = |text| json_of(&surface.say(text))["id"].clone();
+        let name = match surface {
+            Surface::Generate => "responseId",
+            Surface::Chat | Surface::Completions | Surface::Responses | Surface::Messages => "id",
+        };
+        let id = |text| json_of(&surface.say(text))[name].clone();
         assert_ne!(id("Hello"), id("Hello!"), "{surface:?}");
     }
 }
@@ -59,9 +63,18 @@ fn an_answer_never_passes_its_cap_unless_told_to_disobey() {
         (Surface::Completions, "max_tokens"),
         (Surface::Responses, "max_output_tokens"),
         (Surface::Messages, "max_tokens"),
+        (Surface::Generate, "generationConfig"),
     ] {
-        let capped =
-            |text: &str| surface.send(&with(surface.body("sandbox-1", text), cap, json!(3)));
+        let three = match surface {
+            Surface::Generate => json!({"maxOutputTokens": 3}),
+            Surface::Chat | Surface::Completions | Surface::Responses | Surface::Messages => {
+                json!(3)
+            }
+        };
+        let capped = |text: &str| {
+            let body = surface.body("sandbox-1", text);
+            surface.send(&with(body, cap, three.clone()))
+        };
         let plan = capped("a b c");
         assert_eq!(surface.text(&plan), "You said: a", "{surface:?}");
         assert_eq!(surface.usage(&plan).unwrap().1, 3, "{surface:?}");
@@ -73,6 +86,7 @@ fn an_answer_never_passes_its_cap_unless_told_to_disobey() {
                     && body["incomplete_details"]["reason"] == "max_output_tokens"
             }
             Surface::Messages => body["stop_reason"] == "max_tokens",
+            Surface::Generate => body["candidates"][0]["finishReason"] == "MAX_TOKENS",
         };
         assert!(stopped, "{surface:?}: {body}");
         let disobedient = capped("sandbox:disobey=10; a");
@@ -132,6 +146,7 @@ fn a_stream_fails_with_its_vendors_event_after_so_many_pieces() {
                         && last["response"]["error"]["code"] == "server_error"
                 }
                 Surface::Messages => last["error"]["type"] == "overloaded_error",
+                Surface::Generate => last["error"]["status"] == "UNAVAILABLE",
             };
             assert!(failed, "{name}: {last}");
             let body = String::from_utf8(plan.body()).unwrap();
@@ -224,7 +239,7 @@ fn thinking_comes_first_where_asked_for_or_usual() {
                 &body["output"][0]["summary"][0]["text"],
                 &body["usage"]["output_tokens_details"]["reasoning_tokens"],
             ),
-            Surface::Completions | Surface::Messages => (
+            Surface::Completions | Surface::Messages | Surface::Generate => (
                 &body["content"][0]["thinking"],
                 &body["usage"]["output_tokens_details"]["thinking_tokens"],
             ),

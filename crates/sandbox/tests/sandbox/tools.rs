@@ -12,7 +12,7 @@ fn called(surface: Surface, text: &str, more: &[(&str, Value)]) -> Vec<(String, 
         Surface::Chat => {
             json!({"type": "function", "function": {"name": name, "parameters": schema}})
         }
-        Surface::Responses | Surface::Completions => {
+        Surface::Responses | Surface::Completions | Surface::Generate => {
             json!({"type": "function", "name": name, "parameters": schema})
         }
     };
@@ -46,7 +46,7 @@ fn called(surface: Surface, text: &str, more: &[(&str, Value)]) -> Vec<(String, 
                 .map(|call| (call["name"].clone(), call["input"].clone()))
                 .collect()
         }
-        Surface::Responses | Surface::Completions => {
+        Surface::Responses | Surface::Completions | Surface::Generate => {
             let items = answer["output"].as_array().unwrap().iter();
             let calls = items.filter(|item| item["type"] == "function_call");
             calls
@@ -99,7 +99,7 @@ fn tools_are_called_when_a_question_is_asked_or_as_steered() {
                 json!({"type": "function", "function": {"name": "time"}}),
                 ("parallel_tool_calls", json!(false)),
             ),
-            Surface::Responses | Surface::Completions => (
+            Surface::Responses | Surface::Completions | Surface::Generate => (
                 json!("required"),
                 json!("none"),
                 json!({"type": "function", "name": "time"}),
