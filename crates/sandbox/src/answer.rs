@@ -70,6 +70,9 @@ pub(crate) fn too_large(path: &str, headers: &HeaderMap) -> Plan {
 /// The field that every call of the Anthropic API has.
 const VERSION: &str = "anthropic-version";
 
+/// The field that clients of the Gemini API show their key in.
+const KEY: &str = "x-goog-api-key";
+
 /// Where the models of the Gemini API are.
 const GEMINI_MODELS: &str = "/v1beta/models";
 
@@ -118,11 +121,11 @@ fn of_model<'p>(path: &'p str, query: &str) -> Option<Found<'p>> {
 }
 
 impl Vendor {
-    /// Whose a path is; of paths that both or neither have, the version header decides.
+    /// Whose a path is; of paths that several or none have, a header decides.
     fn of(path: &str, headers: &HeaderMap) -> Self {
         match endpoint(path, "") {
             Some(found) => found.vendor,
-            None if path.starts_with("/v1beta/") => Self::Gemini,
+            None if path.starts_with("/v1beta/") || headers.contains_key(KEY) => Self::Gemini,
             None if headers.contains_key(VERSION) => Self::Anthropic,
             None => Self::OpenAi,
         }

@@ -8,8 +8,10 @@ import {
   OVERSIZE,
   SLOW,
   TOKEN,
+  accounted,
   all,
   cancelled,
+  countedToken,
   gatewayTest,
   newToken,
   plainTest,
@@ -178,4 +180,23 @@ plainTest("anthropic: upstream errors arrive as the client's typed errors", asyn
   const unknown = () => ask("Hello", { model: "no-such-model" });
   const error = await rejection(Anthropic.NotFoundError, unknown);
   assert.equal(error.error.error.type, "not_found_error");
+});
+
+// LED acceptance 4
+gatewayTest("anthropic: what a client is told is what record and receipt say", async () => {
+  const token = await countedToken();
+  const using = clientOf(token);
+  for (const model of ["sandbox-1", "sandbox-think"]) {
+    const more = { model, max_tokens: 2048 };
+    const plain = await ask("Hello there", more, using).withResponse();
+    const { usage } = plain.data;
+    const request = (response) => response.headers.get("x-request-id");
+    await accounted(token, request(plain.response), [usage.input_tokens, usage.output_tokens]);
+    const streamed = await ask("Hello there", { ...more, stream: true }, using).withResponse();
+    const events = new Map((await all(streamed.data)).map((event) => [event.type, event]));
+    await accounted(token, request(streamed.response), [
+      events.get("message_start").message.usage.input_tokens,
+      events.get("message_delta").usage.output_tokens,
+    ]);
+  }
 });

@@ -48,18 +48,55 @@ export async function all(items) {
   return list;
 }
 
-/** The secret of a new token with these limits. */
-export async function newToken(limits) {
-  const answer = await fetch(`${target.management_url.replace(/\/$/, "")}/api/v1/tokens`, {
-    method: "POST",
+/** What the management API answers: to a body that is posted, else to a question. */
+async function managed(path, body) {
+  const answer = await fetch(`${target.management_url.replace(/\/$/, "")}/api/v1/${path}`, {
+    method: body ? "POST" : "GET",
     headers: {
       authorization: `Bearer ${target.management_key}`,
       "content-type": "application/json",
     },
-    body: JSON.stringify({ project: "default", limits }),
+    body: body && JSON.stringify(body),
   });
-  assert.equal(answer.status, 201);
-  return (await answer.json()).secret;
+  assert.ok(answer.ok, `${path}: ${answer.status}`);
+  return answer.json();
+}
+
+/** The secret of a new token with these limits. */
+export async function newToken(limits) {
+  return (await managed("tokens", { project: "default", limits })).secret;
+}
+
+/** The secret of a new token whose calls a budget counts. */
+export async function countedToken() {
+  const { id, secret } = await managed("tokens", { project: "default" });
+  const scope = { token: id };
+  await managed("budgets", { name: id, scope, unit: "tokens", limit: 1e9, window: "day" });
+  return secret;
+}
+
+/** Asserts that usage record and receipt of a request say what its client was told: the tokens in
+ * and out. */
+export async function accounted(secret, request, told) {
+  const url = `${DATA_URL}/.well-known/tollkeep/receipts/${request}`;
+  let receipts = [];
+  await waitFor("the receipt is made", async () => {
+    const answer = await fetch(url, { headers: { authorization: `Bearer ${secret}` } });
+    if (answer.status !== 404) ({ receipts } = await answer.json());
+    return receipts.length > 0;
+  }, 10_000);
+  const { data: records } = await managed(`usage/records?request=${request}`);
+  assert.deepEqual([receipts.length, records.length], [1, 1]);
+  const receipt = JSON.parse(Buffer.from(receipts[0].split(".")[1], "base64url"));
+  const lines = JSON.parse(records[0].lines);
+  assert.deepEqual(receipt.lines, lines);
+  assert.deepEqual([receipt.quality, records[0].quality], ["reported", "reported"]);
+  assert.equal(receipt.cost.amount, records[0].cost_nano_usd);
+  const used = lines.flatMap((line) => Object.entries(line.usage));
+  const sumOf = (pattern) =>
+    used.filter(([name]) => pattern.test(name)).reduce((sum, [, count]) => sum + count, 0);
+  assert.deepEqual([sumOf(/^(in|cache)_/), sumOf(/^out_/)], told);
+  assert.equal(records[0].tokens, told[0] + told[1]);
 }
 
 /** A token with the right form and check digits that no gateway has minted. */

@@ -8,8 +8,10 @@ import {
   OpenAI,
   SLOW,
   TOKEN,
+  accounted,
   all,
   cancelled,
+  countedToken,
   gatewayTest,
   newToken,
   plainTest,
@@ -202,4 +204,28 @@ plainTest("openai: upstream errors arrive as the client's typed errors", async (
   }
   const unknown = () => chat("Hello", { model: "no-such-model" });
   assert.equal((await rejection(OpenAI.NotFoundError, unknown)).code, "model_not_found");
+});
+
+// LED acceptance 4
+gatewayTest("openai: what a client is told is what record and receipt say", async () => {
+  const token = await countedToken();
+  const using = clientOf(token);
+  const check = (response, told) => accounted(token, response.headers.get("x-request-id"), told);
+  const toldOf = (usage) => [usage.prompt_tokens, usage.completion_tokens ?? 0];
+  for (const model of ["sandbox-1", "sandbox-think"]) {
+    const plain = await chat("Hello there", { model }, using).withResponse();
+    await check(plain.response, toldOf(plain.data.usage));
+    const more = { model, stream: true, stream_options: { include_usage: true } };
+    const streamed = await chat("Hello there", more, using).withResponse();
+    await check(streamed.response, toldOf((await all(streamed.data)).at(-1).usage));
+  }
+  for (const stream of [false, true]) {
+    const asked = { model: "sandbox-1", input: "Hello there", stream };
+    const { data, response } = await using.responses.create(asked).withResponse();
+    const { usage } = stream ? (await all(data)).at(-1).response : data;
+    await check(response, [usage.input_tokens, usage.output_tokens]);
+  }
+  const asked = { model: "sandbox-embed", input: "Hello there" };
+  const { data, response } = await using.embeddings.create(asked).withResponse();
+  await check(response, toldOf(data.usage));
 });

@@ -14,8 +14,10 @@ from harness import (
     PIXEL,
     SLOW,
     TOKEN,
+    accounted,
     cancelled,
     case,
+    counted_token,
     new_token,
     raises,
     unknown_token,
@@ -233,3 +235,22 @@ def upstream_errors():
     unknown = lambda: ask("Hello", model="no-such-model")
     error = raises(anthropic.NotFoundError, unknown)
     assert error.body["error"]["type"] == "not_found_error", error.body
+
+
+# LED acceptance 4
+@case("anthropic: what a client is told is what record and receipt say", gateway_only=True)
+def accounts():
+    token = counted_token()
+    using = client_of(token).messages.with_raw_response
+    for model in ("sandbox-1", "sandbox-think"):
+        asked = {"model": model, "max_tokens": 2048, "messages": said("Hello there")}
+        raw = using.create(**asked)
+        usage = raw.parse().usage
+        accounted(token, raw.headers["x-request-id"], (usage.input_tokens, usage.output_tokens))
+        raw = using.create(stream=True, **asked)
+        events = {event.type: event for event in raw.parse()}
+        told = (
+            events["message_start"].message.usage.input_tokens,
+            events["message_delta"].usage.output_tokens,
+        )
+        accounted(token, raw.headers["x-request-id"], told)

@@ -1,10 +1,12 @@
 """Cases, the target they run against, and what a case may ask of the gateway besides its SDK."""
 
+import base64
 import json
 import os
 import sys
 import time
 import traceback
+import urllib.error
 import urllib.request
 import zlib
 
@@ -63,20 +65,67 @@ def raises(kind, function):
     raise AssertionError(f"want {kind}, got {got!r}")
 
 
-def new_token(**limits):
-    """The secret of a new token with these limits."""
-    body = json.dumps({"project": "default", "limits": limits}).encode()
+def managed(path, body=None):
+    """What the management API answers: to a body that is posted, else to a question."""
     request = urllib.request.Request(
-        TARGET["management_url"].rstrip("/") + "/api/v1/tokens",
-        data=body,
+        TARGET["management_url"].rstrip("/") + "/api/v1/" + path,
+        data=None if body is None else json.dumps(body).encode(),
         headers={
             "authorization": "Bearer " + TARGET["management_key"],
             "content-type": "application/json",
         },
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
-        assert answer.status == 201, answer.status
-        return json.load(answer)["secret"]
+        assert answer.status in (200, 201), answer.status
+        return json.load(answer)
+
+
+def new_token(**limits):
+    """The secret of a new token with these limits."""
+    return managed("tokens", {"project": "default", "limits": limits})["secret"]
+
+
+def counted_token():
+    """The secret of a new token whose calls a budget counts."""
+    token = managed("tokens", {"project": "default"})
+    scope = {"token": token["id"]}
+    budget = {"name": token["id"], "scope": scope, "unit": "tokens", "limit": 10**9, "window": "day"}
+    managed("budgets", budget)
+    return token["secret"]
+
+
+def accounted(secret, request, told):
+    """Asserts that usage record and receipt of a request say what its client was told: the tokens
+    in and out."""
+    receipts = wait_for("the receipt is made", lambda: receipts_of(secret, request), 10)
+    records = managed("usage/records?request=" + request)["data"]
+    assert (len(receipts), len(records)) == (1, 1), (receipts, records)
+    payload = receipts[0].split(".")[1]
+    receipt = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    record = records[0]
+    lines = json.loads(record["lines"])
+    assert receipt["lines"] == lines, (receipt, record)
+    assert receipt["quality"] == record["quality"] == "reported", (receipt, record)
+    assert receipt["cost"]["amount"] == record["cost_nano_usd"], (receipt, record)
+
+    def sum_of(*kinds):
+        used = [pair for line in lines for pair in line["usage"].items()]
+        return sum(count for name, count in used if name.startswith(kinds))
+
+    assert (sum_of("in_", "cache_"), sum_of("out_")) == told, (lines, told)
+    assert record["tokens"] == sum(told), record
+
+
+def receipts_of(secret, request):
+    """The receipts of a request, none while there are none."""
+    url = f"{DATA_URL}/.well-known/tollkeep/receipts/{request}"
+    asked = urllib.request.Request(url, headers={"authorization": "Bearer " + secret})
+    try:
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            return json.load(answer)["receipts"]
+    except urllib.error.HTTPError as error:
+        assert error.code == 404, error
+        return []
 
 
 def unknown_token():
@@ -100,11 +149,12 @@ def streams_open():
 
 
 def wait_for(what, condition, seconds):
-    """Waits until the condition holds."""
+    """Waits until the condition holds, and gives what it gave."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not (got := condition()):
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         time.sleep(0.02)
+    return got
 
 
 def cancelled(open_stream):

@@ -15,8 +15,10 @@ from harness import (
     PIXEL,
     SLOW,
     TOKEN,
+    accounted,
     cancelled,
     case,
+    counted_token,
     new_token,
     raises,
     unknown_token,
@@ -316,3 +318,32 @@ def upstream_errors():
             assert int(error.response.headers["retry-after"]) >= 1, error.response.headers
     unknown = lambda: client.chat.completions.create(model="no-such-model", messages=said("Hello"))
     assert raises(openai.NotFoundError, unknown).code == "model_not_found"
+
+
+# LED acceptance 4
+@case("openai: what a client is told is what record and receipt say", gateway_only=True)
+def accounts():
+    token = counted_token()
+    using = client_of(token)
+
+    def check(raw, usage, sent="prompt_tokens", said="completion_tokens"):
+        told = getattr(usage, sent), getattr(usage, said, 0)
+        accounted(token, raw.headers["x-request-id"], told)
+
+    chats = using.chat.completions.with_raw_response
+    for model in ("sandbox-1", "sandbox-think"):
+        raw = chats.create(model=model, messages=said("Hello there"))
+        check(raw, raw.parse().usage)
+        more = {"stream": True, "stream_options": {"include_usage": True}}
+        raw = chats.create(model=model, messages=said("Hello there"), **more)
+        check(raw, list(raw.parse())[-1].usage)
+    words = ("input_tokens", "output_tokens")
+    raw = using.responses.with_raw_response.create(model="sandbox-1", input="Hello there")
+    check(raw, raw.parse().usage, *words)
+    raw = using.responses.with_raw_response.create(model="sandbox-1", input="Hello", stream=True)
+    check(raw, list(raw.parse())[-1].response.usage, *words)
+    raw = using.completions.with_raw_response.create(model="sandbox-1", prompt="Hello there")
+    check(raw, raw.parse().usage)
+    using = client_of(token, strict=False)
+    raw = using.embeddings.with_raw_response.create(model="sandbox-embed", input="Hello there")
+    check(raw, raw.parse().usage)

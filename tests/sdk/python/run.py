@@ -9,5 +9,6 @@ import sys
 import harness
 import openai_cases  # noqa: F401  (registers its cases)
 import anthropic_cases  # noqa: F401  (registers its cases)
+import gemini_cases  # noqa: F401  (registers its cases)
 
 sys.exit(harness.run())

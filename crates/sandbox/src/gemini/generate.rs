@@ -38,7 +38,7 @@ pub(crate) fn list(body: &Map<String, Value>, ids: Ids) -> Result<Told, Fault> {
 /// What a token count call gets: of the contents themselves, or of a whole request.
 pub(crate) fn count(body: &Map<String, Value>, _: Ids) -> Result<Told, Fault> {
     models::writer(ask::string(body, MODEL)?)?;
-    let request = ask::member(body, "generateContentRequest").and_then(Value::as_object);
+    let request = member(body, "generateContentRequest").and_then(Value::as_object);
     let asked = request.unwrap_or(body);
     let turn = turn(ask::list(asked, "contents")?);
     let (_, steering) = Steering::take(&turn.text)?;
@@ -75,43 +75,101 @@ fn read(body: &Map<String, Value>) -> Result<Ask, Fault> {
     let model = models::writer(ask::string(body, MODEL)?)?;
     let turn = turn(ask::list(body, "contents")?);
     let (text, steering) = Steering::take(&turn.text)?;
-    let none = Map::new();
-    let config = ask::member(body, "generationConfig").and_then(Value::as_object);
-    let config = config.unwrap_or(&none);
-    if !matches!(ask::count(config, "candidateCount")?, None | Some(1)) {
+    if !matches!(
+        setting(body, "candidateCount").map(Value::as_u64),
+        None | Some(Some(1))
+    ) {
         return Err(Fault::Unfit {
             param: "candidateCount",
             want: "1",
         });
     }
-    let budget = config
-        .get("thinkingConfig")
-        .and_then(|thinking| thinking.get("thinkingBudget"));
+    let cap = setting(body, "maxOutputTokens");
+    let cap = cap.map(|cap| cap.as_u64().and_then(|cap| usize::try_from(cap).ok()));
+    if cap.is_some_and(|cap| cap.is_none_or(|cap| cap == 0)) {
+        return Err(Fault::Unfit {
+            param: "maxOutputTokens",
+            want: "an integer above zero",
+        });
+    }
     let (tools, choice) = tools(body)?;
     Ok(Ask {
         model,
         text,
         steering,
         offer: Offer::of(tools, &choice, true, &turn)?,
-        schema: ["responseJsonSchema", "responseSchema"]
-            .iter()
-            .find_map(|name| ask::member(config, name).cloned()),
-        cap: ask::count(config, "maxOutputTokens")?,
-        may_think: budget.and_then(Value::as_i64) != Some(0),
+        schema: schema_of(config(body), ["responseJsonSchema", "responseSchema"]),
+        cap: cap.flatten(),
+        may_think: thought(body, "thinkingBudget").and_then(Value::as_i64) != Some(0),
         streamed: false,
         tokens_in: tokens_in(body),
     })
 }
 
 fn tokens_in(body: &Map<String, Value>) -> i64 {
-    ask::tokens_in(body, &["systemInstruction", "contents", "tools"])
+    let names = ["systemInstruction", "system_instruction"];
+    ask::tokens_in(body, &[names[0], names[1], "contents", "tools"])
 }
 
 fn shows_thoughts(body: &Map<String, Value>) -> bool {
-    let config = body.get("generationConfig");
-    let thinking = config.and_then(|config| config.get("thinkingConfig"));
-    let wanted = thinking.and_then(|thinking| thinking.get("includeThoughts"));
+    let wanted = thought(body, "includeThoughts");
     wanted.and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// A member by its name, or the name that its schema has: this vendor takes both, and its clients
+/// send both.
+fn member<'a>(body: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    ask::member(body, name).or_else(|| {
+        let mut other = String::new();
+        for letter in name.chars() {
+            if letter.is_ascii_uppercase() {
+                other.push('_');
+            }
+            other.push(letter.to_ascii_lowercase());
+        }
+        ask::member(body, &other)
+    })
+}
+
+fn inside<'a>(body: Option<&'a Map<String, Value>>, name: &str) -> Option<&'a Map<String, Value>> {
+    member(body?, name)?.as_object()
+}
+
+fn config(body: &Map<String, Value>) -> Option<&Map<String, Value>> {
+    inside(Some(body), "generationConfig")
+}
+
+fn setting<'a>(body: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    member(config(body)?, name)
+}
+
+fn thought<'a>(body: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    member(inside(config(body), "thinkingConfig")?, name)
+}
+
+/// The schema under one of these names, with its types as other vendors write them.
+fn schema_of(body: Option<&Map<String, Value>>, names: [&str; 2]) -> Option<Value> {
+    let found = names.iter().find_map(|name| member(body?, name));
+    found.map(|schema| {
+        let mut schema = schema.clone();
+        lower_types(&mut schema);
+        schema
+    })
+}
+
+fn lower_types(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value {
+                    Value::String(word) if name == "type" => *word = word.to_lowercase(),
+                    other => lower_types(other),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(lower_types),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn turn(contents: &[Value]) -> Turn {
@@ -130,9 +188,10 @@ fn turn(contents: &[Value]) -> Turn {
     let last = contents.last().map(parts).unwrap_or_default();
     Turn {
         text: contents.iter().rev().find_map(said).unwrap_or_default(),
-        after_tool: last
-            .iter()
-            .any(|part| part.get("functionResponse").is_some()),
+        after_tool: last.iter().any(|part| {
+            part.as_object()
+                .is_some_and(|part| member(part, "functionResponse").is_some())
+        }),
     }
 }
 
@@ -142,18 +201,16 @@ fn tools(body: &Map<String, Value>) -> Result<(Vec<Tool>, Choice), Fault> {
     let declared = listed
         .into_iter()
         .flatten()
-        .filter_map(|tool| tool.get("functionDeclarations")?.as_array());
+        .filter_map(|tool| member(tool.as_object()?, "functionDeclarations")?.as_array());
     let read = |tool: &Value| {
-        let schemas = ["parametersJsonSchema", "parameters"];
-        let schema = schemas.iter().find_map(|name| tool.get(*name));
+        let schema = schema_of(tool.as_object(), ["parametersJsonSchema", "parameters"]);
         Some(Tool {
             name: tool.get("name")?.as_str()?.to_owned(),
-            schema: schema.cloned().unwrap_or_else(|| json!({"type": "object"})),
+            schema: schema.unwrap_or_else(|| json!({"type": "object"})),
         })
     };
     let mut tools: Vec<Tool> = declared.flatten().filter_map(read).collect();
-    let config = ask::member(body, "toolConfig");
-    let config = config.and_then(|config| config.get("functionCallingConfig"));
+    let config = inside(inside(Some(body), "toolConfig"), "functionCallingConfig");
     let mode = config.and_then(|config| config.get("mode")?.as_str());
     let choice = match mode {
         None | Some("AUTO" | "MODE_UNSPECIFIED" | "VALIDATED") => Choice::Auto,
@@ -166,7 +223,7 @@ fn tools(body: &Map<String, Value>) -> Result<(Vec<Tool>, Choice), Fault> {
             });
         }
     };
-    let allowed = config.and_then(|config| config.get("allowedFunctionNames")?.as_array());
+    let allowed = config.and_then(|config| member(config, "allowedFunctionNames")?.as_array());
     if let Some(allowed) = allowed {
         tools.retain(|tool| allowed.iter().any(|name| *name == tool.name));
     }

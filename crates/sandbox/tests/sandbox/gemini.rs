@@ -1,6 +1,6 @@
 //! What the Gemini API has that others have not: methods in the path, thoughts beside the answer, lists for streams.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use tollkeep_sandbox::{Plan, answer};
 
@@ -122,6 +122,7 @@ fn thoughts_are_counted_and_told_to_whom_asks() {
     for (config, told, counted) in [
         (json!({}), 0, json!(6)),
         (json!({"includeThoughts": true}), 1, json!(6)),
+        (json!({"include_thoughts": true}), 1, json!(6)),
         (json!({"thinkingBudget": 0}), 0, Value::Null),
     ] {
         let config = json!({"thinkingConfig": config});
@@ -165,7 +166,12 @@ fn tokens_are_counted_of_contents_or_of_a_whole_request() {
 #[test]
 fn a_schema_gets_its_smallest_instance_and_bad_members_are_refused() {
     let schema = json!({"type": "object", "required": ["n"], "properties": {"n": {"type": "integer", "minimum": 3}}});
-    for name in ["responseSchema", "responseJsonSchema"] {
+    let shouted = json!({"type": "OBJECT", "required": ["n"], "properties": {"n": {"type": "INTEGER", "minimum": 3}}});
+    for (name, schema) in [
+        ("responseSchema", &schema),
+        ("response_json_schema", &schema),
+        ("responseSchema", &shouted),
+    ] {
         let config = json!({"responseMimeType": "application/json", name: schema});
         let body = with(
             Surface::Generate.body("sandbox-1", "a"),
@@ -218,4 +224,13 @@ fn models_come_page_by_page() {
     );
     assert!(all["nextPageToken"].is_null() && second["nextPageToken"].is_null());
     assert_eq!(get("/v1beta/models?pageSize=0").status, 400);
+    let key = HeaderMap::from_iter([(
+        HeaderName::from_static("x-goog-api-key"),
+        HeaderValue::from_static("k"),
+    )]);
+    assert_eq!(
+        json_of(&answer("GET", "/v1/models", &key, b"")),
+        all,
+        "by whose client asks"
+    );
 }
