@@ -12,6 +12,7 @@ use tollkeep_llm::{Dialect, Surface, SurfaceMatch, surface_of};
 
 // LLM-1
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn the_path_names_the_call_and_its_model() {
     let generate = Surface::Generate;
     for (name, path, surface, model) in [
@@ -240,6 +241,7 @@ fn policies_are_asked_about_one_path_whatever_the_version() {
 
 // LLM-1 LLM-30
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn a_body_says_nothing_twice_and_names_no_other_model() {
     let read = |body: &str| GeminiView::read(body.as_bytes(), "m");
     for (name, body, cap, choices) in [
@@ -352,7 +354,11 @@ fn a_stream_begins_with_its_first_part() {
         json!({"candidates": null, "usageMetadata": {"promptTokenCount": 3}, "modelVersion": "m"}),
         json!({"usageMetadata": {"promptTokenCount": 3}, "responseId": "r"}),
     ] {
-        assert_eq!(begun(&[nothing.clone()]), Begun::Nothing, "{nothing}");
+        assert_eq!(
+            begun(std::slice::from_ref(&nothing)),
+            Begun::Nothing,
+            "{nothing}"
+        );
     }
     for content in [
         parts(json!([{"text": "H"}])),
@@ -364,7 +370,11 @@ fn a_stream_begins_with_its_first_part() {
         json!({"something": "new"}),
         json!({"candidates": [{"content": {"parts": 1}}]}),
     ] {
-        assert_eq!(begun(&[content.clone()]), Begun::Content, "{content}");
+        assert_eq!(
+            begun(std::slice::from_ref(&content)),
+            Begun::Content,
+            "{content}"
+        );
     }
 }
 

@@ -11,6 +11,7 @@ fn asks(body: &Value) -> Asks {
 
 // ID-90
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn features_are_seen_in_both_spellings() {
     let parts = |parts: Value| json!({"contents": [{"role": "user", "parts": parts}]});
     let seen = |asks: &Asks| {
