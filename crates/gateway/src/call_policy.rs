@@ -3,17 +3,21 @@
 //!
 //! Without any, a request pays for a look at each place.
 
+mod gemini;
+
 use crate::admit::Entry;
+use crate::gemini::Named;
 use crate::identify::Caller;
 use crate::lifecycle::Exchange;
 use crate::refusal::Refusal;
 use crate::route::{Destination, Route};
 use std::sync::Arc;
 use tollkeep_http1::{Framing, Known, Method};
-use tollkeep_llm::Surface;
 use tollkeep_llm::asks::{self, Asks, BoundFault};
 use tollkeep_llm::body::{BodyFault, BodyRefusal, CallView};
+use tollkeep_llm::gemini::judged_path;
 use tollkeep_llm::params::{self, Value};
+use tollkeep_llm::{Dialect, Surface};
 use tollkeep_policy::call_policy::{
     CallAsks, CallBounds, CallPolicy, CallRefusal, Count, HeadFacts, ParamPlace, ParamRule,
     ParamValue, check_asks, check_head, check_query,
@@ -49,9 +53,13 @@ impl Exchange<'_> {
         }
         let bytes = self.conn.unread();
         let head = &self.work.head;
+        let judged = match route.surface().map(Surface::dialect) {
+            Some(Dialect::Gemini) => judged_path(&self.work.path),
+            Some(_) | None => None,
+        };
         let facts = HeadFacts {
             method: head.method.as_str(),
-            path: &self.work.path,
+            path: judged.as_deref().unwrap_or(&self.work.path),
             fields: head
                 .fields
                 .iter()
@@ -111,14 +119,24 @@ impl Exchange<'_> {
     ///
     /// # Errors
     /// 400 for what is not allowed.
-    pub(crate) fn check_llm_asks(&self, surface: Surface) -> Result<CallBounds, Refusal> {
+    pub(crate) fn check_llm_asks(
+        &self,
+        surface: Surface,
+        named: &Named<'_>,
+    ) -> Result<CallBounds, Refusal> {
         let body = self.body();
         if self
             .policies
             .iter()
             .any(|policy| !policy.params().is_empty())
         {
-            Rules::of(&self.policies, Some(surface)).check_json(body)?;
+            let rules = Rules::of(&self.policies, Some(surface));
+            match surface.dialect() {
+                Dialect::Gemini => rules.check_gemini(body, named)?,
+                Dialect::Chat | Dialect::Responses | Dialect::Anthropic | Dialect::Plain => {
+                    rules.check_json(body)?;
+                }
+            }
         }
         if !self.policies.iter().any(|policy| policy.reads_asks()) {
             return Ok(CallBounds::default());
@@ -217,6 +235,7 @@ impl<'p> Rules<'p> {
             };
             let is_output = matches!(segments.as_slice(), [name] if name == "max_tokens");
             let places = match surface {
+                Some(surface) if surface.dialect() == Dialect::Gemini => gemini::places(segments),
                 Some(_) if is_output => OUTPUT_SPELLINGS.map(|name| vec![name.to_owned()]).into(),
                 Some(_) | None => vec![segments.clone()],
             };
@@ -228,6 +247,30 @@ impl<'p> Rules<'p> {
     }
 
     fn check_json(&self, body: &[u8]) -> Result<(), Refusal> {
+        self.check_body(body, Found::new(&self.rules))
+    }
+
+    /// The same of a call that says in its path which model it wants, and whether as a stream.
+    fn check_gemini(&self, body: &[u8], named: &Named<'_>) -> Result<(), Refusal> {
+        let mut found = Found::new(&self.rules);
+        for (number, (rule, _)) in self.rules.iter().enumerate() {
+            let ParamPlace::Body(segments) = rule.place() else {
+                continue;
+            };
+            let value = match segments.first().map(String::as_str) {
+                Some("model") => ParamValue::Text(&named.model),
+                Some("stream") if named.stream => ParamValue::Word("true"),
+                Some("stream") => ParamValue::Word("false"),
+                Some(_) | None => continue,
+            };
+            if segments.len() == 1 {
+                found.note(number, Some(value));
+            }
+        }
+        self.check_body(body, found)
+    }
+
+    fn check_body(&self, body: &[u8], mut found: Found<'_, '_>) -> Result<(), Refusal> {
         let (mut places, mut owners) = (Vec::new(), Vec::new());
         for (number, (_, own)) in self.rules.iter().enumerate() {
             for place in own {
@@ -235,7 +278,6 @@ impl<'p> Rules<'p> {
                 owners.push(number);
             }
         }
-        let mut found = Found::new(&self.rules);
         let read = params::at(body, &places, &mut |place, value| {
             let Some(number) = owners.get(place) else {
                 return;

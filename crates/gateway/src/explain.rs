@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::settings::{Access, Method, RateBy};
+use tollkeep_llm::gemini::model_of;
 use tollkeep_llm::{Surface, SurfaceMatch, surface_of};
 use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_types::path::{PathRules, canonicalize, split_target};
@@ -90,6 +91,14 @@ impl Plan {
         told.route = Some(Arc::clone(name));
         told.needs_token = true;
         told.body_bytes_max = Some(self.surfaces.body_bytes_max());
+        let path = std::mem::take(&mut told.path);
+        let in_path = model_of(&path);
+        let model = in_path.as_deref().or(model);
+        self.explain_model(surface, model, told);
+        told.path = path;
+    }
+
+    fn explain_model(&self, surface: Surface, model: Option<&str>, told: &mut Explained) {
         let Some(model) = model.filter(|_| surface.upstream_path().is_some()) else {
             return;
         };

@@ -122,7 +122,7 @@ impl<'p> Exchange<'p> {
             }
             // Another credential may have had another name for the model.
             let name = next.rename.as_deref().or(llm.rename.as_deref());
-            self.rename_model(name.unwrap_or(&llm.model))?;
+            self.rename_model(llm.surface, name.unwrap_or(&llm.model))?;
             if self.is_budgeted() {
                 let aside = Aside::of(llm, target, &next);
                 if Box::pin(self.take_again(aside)).await? == Again::DoesNotFit {

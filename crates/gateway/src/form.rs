@@ -5,7 +5,7 @@ use crate::admit::Entry;
 use crate::lifecycle::Exchange;
 use crate::refusal::Refusal;
 use tollkeep_http1::{Framing, Method, Upgrade};
-use tollkeep_llm::Surface;
+use tollkeep_llm::{Dialect, Surface};
 
 /// What requests may bring.
 pub(crate) struct FormRules {
@@ -19,7 +19,7 @@ impl FormRules {
     pub(crate) fn of_surface(surface: Surface) -> Self {
         Self {
             body: false,
-            encoded_slash: surface == Surface::Model,
+            encoded_slash: surface == Surface::Model || surface.dialect() == Dialect::Gemini,
             semicolon: false,
         }
     }

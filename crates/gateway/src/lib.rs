@@ -27,6 +27,7 @@ mod fail_over;
 mod folds;
 mod form;
 mod front_door;
+mod gemini;
 mod grant;
 mod head_hold;
 mod health;

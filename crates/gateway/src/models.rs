@@ -5,6 +5,8 @@ use crate::lifecycle::{Exchange, Stop};
 use crate::read_call::Own;
 use crate::refusal::Refusal;
 use tollkeep_http1::{Known, write};
+use tollkeep_llm::asks::Asks;
+use tollkeep_llm::count::estimate_messages;
 use tollkeep_llm::surface::model_id;
 use tollkeep_llm::{Dialect, Surface, models};
 use tollkeep_policy::call_policy::allow_model;
@@ -21,8 +23,15 @@ impl Exchange<'_> {
         let (body, form) = match own {
             Own::Models(surface) => (self.models(surface)?, self.dialect()),
             Own::Count(tokens) => {
-                let body = format!("{{\"input_tokens\":{tokens}}}").into_bytes();
-                (body, Dialect::Anthropic)
+                let form = self.dialect();
+                let member = match form {
+                    Dialect::Gemini => "totalTokens",
+                    Dialect::Anthropic | Dialect::Chat | Dialect::Responses | Dialect::Plain => {
+                        "input_tokens"
+                    }
+                };
+                let body = format!("{{\"{member}\":{tokens}}}").into_bytes();
+                (body, form)
             }
         };
         self.begin_answer(200);
@@ -39,9 +48,25 @@ impl Exchange<'_> {
         .await
     }
 
+    /// The gateway's own count of a call's tokens.
+    ///
+    /// # Errors
+    /// 400 for a body without what is to be counted.
+    pub(crate) fn counted(&self, surface: Surface) -> Result<Own, Refusal> {
+        let body = self.body();
+        let counted = if surface.dialect() == Dialect::Gemini {
+            let asks = Asks::read(surface, body).map_err(|_| Refusal::unreadable_body())?;
+            Ok(asks.input_tokens())
+        } else {
+            estimate_messages(body)
+        };
+        let tokens = counted.map_err(|_| Refusal::BadRequest("messages"))?;
+        Ok(Own::Count(tokens))
+    }
+
     /// Says of a provider's own count that it is that.
     pub(crate) fn write_count_field(&mut self, surface: Surface) {
-        if surface == Surface::CountTokens {
+        if surface.counts_tokens() {
             write::field(&mut self.work.out, COUNT_FIELD, b"exact");
         }
     }

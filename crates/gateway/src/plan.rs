@@ -25,6 +25,7 @@ use crate::standing::{CorsLines, security_headers};
 use crate::surface_routes::SurfaceRoutes;
 use crate::token_rates::ProviderRates;
 use catalog::Catalog;
+use provider::HeadStart;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -186,7 +187,7 @@ pub(crate) struct ProviderPlan {
     /// What passes in a minute; `None` is anything.
     pub(crate) rates: Option<Box<ProviderRates>>,
     /// By surface: the request line and the fields that every call has.
-    heads: Vec<(Surface, Box<[u8]>)>,
+    heads: Vec<(Surface, HeadStart)>,
 }
 
 impl ProviderPlan {
@@ -200,11 +201,9 @@ impl ProviderPlan {
     }
 
     /// How every head of a call to this surface begins.
-    pub(crate) fn head(&self, surface: Surface) -> Option<&[u8]> {
+    pub(crate) fn head(&self, surface: Surface) -> Option<&HeadStart> {
         let mut heads = self.heads.iter();
-        heads
-            .find(|(of, _)| *of == surface)
-            .map(|(_, head)| &**head)
+        heads.find(|(of, _)| *of == surface).map(|(_, head)| head)
     }
 }
 

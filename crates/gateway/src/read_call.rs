@@ -14,7 +14,6 @@ use tollkeep_config::settings::ContentCoding;
 use tollkeep_http1::{ChunkDecoder, ChunkEvent, Framing, Known};
 use tollkeep_llm::Surface;
 use tollkeep_llm::body::CallView;
-use tollkeep_llm::count::estimate_messages;
 use tollkeep_llm::usage::Asked;
 use tollkeep_net::Fill;
 use tollkeep_policy::call_policy::{CallRefusal, allow_model, deny_model, max_body_bytes};
@@ -273,7 +272,8 @@ impl<'p> Exchange<'p> {
     ) -> Result<Call<'p>, Refusal> {
         let view = CallView::read(self.body(), self.plan.llm.max_depth)
             .map_err(|refused| Refusal::of_body(&refused))?;
-        let model = view.model.as_deref().unwrap_or_default();
+        let named = self.named(entry, surface, &view)?;
+        let model = &*named.model;
         if caller.token().is_some_and(|token| {
             crate::identify::bindings_of(token)
                 .check_model(model)
@@ -286,7 +286,7 @@ impl<'p> Exchange<'p> {
         let project = caller.token().map(|token| &*token.project);
         let mut served = llm.served(surface, (model, project), &mut candidates);
         // Where nobody who serves it can be asked, its tokens are counted here.
-        let counts = served.is_none() && surface == Surface::CountTokens;
+        let counts = served.is_none() && surface.counts_tokens();
         if counts {
             served = llm.served(Surface::Chat, (model, project), &mut candidates);
         }
@@ -300,18 +300,16 @@ impl<'p> Exchange<'p> {
             None
         } else {
             self.check_model_policies(model, sent)?;
-            let bounds = self.check_llm_asks(surface)?;
+            let bounds = self.check_llm_asks(surface, &named)?;
             let public = if model.is_empty() { sent } else { model };
             self.check_conditions(entry, caller, Some((surface, public)))?;
             Some(bounds)
         };
         if counts {
-            let counted = estimate_messages(self.body());
-            let tokens = counted.map_err(|_| Refusal::BadRequest("messages"))?;
-            return Ok(Call::Own(Own::Count(tokens)));
+            return self.counted(surface).map(Call::Own);
         }
         let rename = (sent != model).then(|| Box::from(sent));
-        let (stream, wants_usage) = (view.stream == Some(true), view.include_usage);
+        let (stream, wants_usage) = (named.stream, view.include_usage);
         let usage = Asked::of_call(surface, &view, self.body());
         let asked = self.worker.name(model);
         let model = if rename.is_some() {
@@ -322,8 +320,8 @@ impl<'p> Exchange<'p> {
         self.work.facts.llm = Some(LlmFacts {
             stream,
             model_sent: rename.is_some().then(|| Arc::clone(&model)),
-            output_cap: view.output_cap,
-            choices: view.choices.max(1),
+            output_cap: named.output_cap,
+            choices: named.choices.max(1),
             ..LlmFacts::of(surface, asked, llm.model_labels.of(sent))
         });
         if let Some(bounds) = bounds {

@@ -130,6 +130,8 @@ pub(crate) enum Refusal {
     DuplicateKey(String),
     #[error("{0}")]
     InvalidForm(String),
+    #[error("{0}")]
+    UnsupportedParameter(&'static str),
     #[error("a policy says no: {}", .0.label())]
     Policy(CallRefusal),
     #[error("credential refused: {0}")]
@@ -363,6 +365,7 @@ impl Refusal {
             Self::InvalidJson(_) => row(400, "invalid_json", "The request body is not a JSON object.", Kind::InvalidJson),
             Self::DuplicateKey(_) => row(400, "duplicate_key", "A key appears twice in the request body.", Kind::DuplicateKey),
             Self::InvalidForm(_) => row(400, "invalid_form", "The form in the request body is malformed.", Kind::BadRequest),
+            Self::UnsupportedParameter(text) => row(400, "unsupported_parameter", text, Kind::BadRequest),
             Self::Policy(refused) => of_policy(refused),
             Self::Unauthenticated(_) => row(401, "invalid_token", "Invalid or missing credentials.", Kind::Unauthenticated),
             Self::Forbidden(_) | Self::ClearText => row(403, "forbidden", "Not allowed.", Kind::Forbidden),

@@ -16,9 +16,9 @@ use crate::upstream_body::UpstreamBody;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_http1::{Method, Progress};
-use tollkeep_llm::Surface;
 use tollkeep_llm::failure::Failure;
 use tollkeep_llm::usage::Asked as UsageAsked;
+use tollkeep_llm::{Dialect, Surface};
 use tollkeep_net::{DialError, ProxyFault, Raced, UpstreamConn};
 use tollkeep_observe::metrics::AttemptResult;
 use tollkeep_policy::cooling::Met;
@@ -127,7 +127,7 @@ impl<'p> Exchange<'p> {
                 let (target, provider) = self.provider_of(call)?;
                 let picked = self.pick(call, (target, provider), &[])?;
                 if let Some(name) = picked.rename.as_deref().or(call.rename.as_deref()) {
-                    self.rename_model(name)?;
+                    self.rename_model(call.surface, name)?;
                 }
                 if self.is_budgeted() {
                     let aside = Aside::of(call, target, &picked);
@@ -222,8 +222,8 @@ impl<'p> Exchange<'p> {
         let credential = picked.credential;
         let goes_to = credential.target(target);
         let provider = goes_to.provider().unwrap_or(provider);
-        let begin = provider.head(call.surface).ok_or(Refusal::Internal)?;
-        self.write_provider_head(call, goes_to, (provider, begin), &credential);
+        let model = picked.rename.as_deref().unwrap_or(&call.model);
+        self.write_provider_head(call, goes_to, (provider, model), &credential)?;
         credential.state.note_use(self.work.facts.at);
         self.conn.slot().hold_means(credential.means());
         Ok(LlmReply {
@@ -237,7 +237,10 @@ impl<'p> Exchange<'p> {
     }
 
     /// Puts the provider's own name of the model into the body, every other byte as it was.
-    pub(crate) fn rename_model(&mut self, name: &str) -> Result<(), Refusal> {
+    pub(crate) fn rename_model(&mut self, surface: Surface, name: &str) -> Result<(), Refusal> {
+        if surface.dialect() == Dialect::Gemini {
+            return self.rename_gemini(name);
+        }
         let view = tollkeep_llm::body::CallView::read(self.body(), self.plan.llm.max_depth);
         let renamed = view
             .ok()

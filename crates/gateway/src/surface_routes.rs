@@ -24,6 +24,10 @@ impl SurfaceRoutes {
                     surface.dialect() == Dialect::Anthropic
                         || matches!(surface, Surface::Models | Surface::Model)
                 }
+                settings::Surface::Gemini => {
+                    surface.dialect() == Dialect::Gemini
+                        || matches!(surface, Surface::Models | Surface::Model)
+                }
             }),
         };
         let served = Surface::ALL
@@ -66,6 +70,9 @@ pub fn surface_route(surface: Surface) -> &'static str {
         Surface::Speech => "POST /v1/audio/speech",
         Surface::Messages => "POST /v1/messages",
         Surface::CountTokens => "POST /v1/messages/count_tokens",
+        Surface::Generate => "POST /v1beta/models/{model}:generateContent",
+        Surface::StreamGenerate => "POST /v1beta/models/{model}:streamGenerateContent",
+        Surface::GeminiCount => "POST /v1beta/models/{model}:countTokens",
         Surface::Models => "GET /v1/models",
         Surface::Model => "GET /v1/models/{id}",
     }

@@ -151,19 +151,23 @@ impl Exchange<'_> {
     }
 
     /// The fields that go to a provider: few, and none of the caller's unless it is listed.
+    ///
+    /// # Errors
+    /// 404 for a model whose name can't stand in the path there.
     pub(crate) fn write_provider_head(
         &mut self,
         call: &LlmCall,
         target: &Target,
-        (provider, begin): (&ProviderPlan, &[u8]),
+        (provider, model): (&ProviderPlan, &str),
         credential: &Credential,
-    ) {
+    ) -> Result<(), Refusal> {
+        let begin = provider.head(call.surface).ok_or(Refusal::Internal)?;
         let body_len = self.body().len();
         let settles = |name: &[u8]| target.settles(name) || credential.settles(name);
         let mut out = std::mem::take(&mut self.work.out);
         out.clear();
         let (head, bytes) = (&self.work.head, &self.work.request);
-        out.extend_from_slice(begin);
+        let begun = begin.write(&mut out, model);
         if !settles(b"accept") {
             out.extend_from_slice(if call.stream {
                 b"accept: text/event-stream\r\n"
@@ -204,6 +208,7 @@ impl Exchange<'_> {
         out.extend_from_slice(&credential.field);
         self.end_upstream_head(&mut out, target, body_len);
         self.work.out = out;
+        begun.ok_or_else(|| Refusal::ModelNotFound(model.to_owned()))
     }
 
     /// Where requests are signed, the head stays open until [`Self::seal_head`].

@@ -1,13 +1,14 @@
 //! What a call asks of a model, as far as an operator may bound it: how much, and which features.
 
 mod bounded;
+mod gemini;
 
 pub use bounded::{BoundFault, Bounds, bounded};
 
 use crate::json::values::{DEPTH_MAX, key_text};
 use crate::json::{Broken, Cursor};
 use crate::params::Unreadable;
-use crate::surface::Surface;
+use crate::surface::{Dialect, Surface};
 
 /// A number that a call asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -81,6 +82,9 @@ const fn output_keys(surface: Surface) -> &'static [&'static str] {
         | Surface::Images
         | Surface::Speech
         | Surface::CountTokens
+        | Surface::Generate
+        | Surface::StreamGenerate
+        | Surface::GeminiCount
         | Surface::Models
         | Surface::Model => &[],
     }
@@ -96,6 +100,9 @@ const fn choice_keys(surface: Surface) -> &'static [&'static str] {
         | Surface::Embeddings
         | Surface::Speech
         | Surface::CountTokens
+        | Surface::Generate
+        | Surface::StreamGenerate
+        | Surface::GeminiCount
         | Surface::Models
         | Surface::Model => &[],
     }
@@ -125,6 +132,11 @@ impl Asks {
     /// See [`Unreadable`].
     pub fn read(surface: Surface, body: &[u8]) -> Result<Self, Unreadable> {
         let mut asks = Self::default();
+        if surface.dialect() == Dialect::Gemini {
+            asks.stream = surface == Surface::StreamGenerate;
+            asks.gemini(&mut Cursor::new(body))?;
+            return Ok(asks);
+        }
         Cursor::new(body).members(|key, cursor| {
             let key = key_text(key)?;
             asks.member(surface, &key, cursor)?;

@@ -26,6 +26,8 @@ pub enum CredentialForm {
     XApiKey,
     /// `api-key: <secret>`
     ApiKey,
+    /// `x-goog-api-key: <secret>`
+    XGoogApiKey,
     /// No credential: the built-in sandbox.
     None,
 }
@@ -39,6 +41,8 @@ pub enum Speaks {
     ChatAndResponses,
     /// Messages and its token counter.
     Anthropic,
+    /// generateContent, its stream and its token counter.
+    Gemini,
     /// All of them.
     All,
 }
@@ -46,11 +50,12 @@ pub enum Speaks {
 impl Speaks {
     /// Whether a call of this surface can be passed through.
     pub const fn serves(self, surface: Surface) -> bool {
-        let (chat, responses, anthropic) = match self {
-            Self::Chat => (true, false, false),
-            Self::ChatAndResponses => (true, true, false),
-            Self::Anthropic => (false, false, true),
-            Self::All => (true, true, true),
+        let (chat, responses, anthropic, gemini) = match self {
+            Self::Chat => (true, false, false, false),
+            Self::ChatAndResponses => (true, true, false, false),
+            Self::Anthropic => (false, false, true, false),
+            Self::Gemini => (false, false, false, true),
+            Self::All => (true, true, true, true),
         };
         match surface {
             Surface::Chat
@@ -60,6 +65,7 @@ impl Speaks {
             | Surface::Speech => chat,
             Surface::Responses => responses,
             Surface::Messages | Surface::CountTokens => anthropic,
+            Surface::Generate | Surface::StreamGenerate | Surface::GeminiCount => gemini,
             // Answered by the gateway itself.
             Surface::Models | Surface::Model => false,
         }
@@ -77,7 +83,7 @@ const fn chat_kind(name: &'static str, base_url: Option<&'static str>) -> Kind {
 }
 
 /// Every kind that can be passed through to.
-pub const KINDS: [Kind; 18] = [
+pub const KINDS: [Kind; 19] = [
     Kind {
         name: "openai",
         aliases: &["codex"],
@@ -98,6 +104,13 @@ pub const KINDS: [Kind; 18] = [
         base_url: Some("https://api.anthropic.com"),
         credential: CredentialForm::XApiKey,
         speaks: Speaks::Anthropic,
+    },
+    Kind {
+        name: "gemini",
+        aliases: &["google"],
+        base_url: Some("https://generativelanguage.googleapis.com"),
+        credential: CredentialForm::XGoogApiKey,
+        speaks: Speaks::Gemini,
     },
     chat_kind("openrouter", Some("https://openrouter.ai/api/v1")),
     chat_kind("groq", Some("https://api.groq.com/openai/v1")),
@@ -145,9 +158,14 @@ impl Kind {
 }
 
 /// Joins a base path and a surface's path: `/api` and `/v1/x` make `/api/v1/x`; so do `/api/v1`
-/// and `/v1/x`.
+/// and `/v1/x`. Whose base ends with another version of an API that has several is asked in that.
 pub fn join_path(base_path: &str, upstream_path: &str) -> String {
     let base = base_path.trim_end_matches('/');
+    if let Some(unversioned) = upstream_path.strip_prefix("/v1beta/")
+        && matches!(base.rsplit('/').next(), Some("v1" | "v1alpha"))
+    {
+        return format!("{base}/{unversioned}");
+    }
     let version = upstream_path
         .split('/')
         .nth(1)

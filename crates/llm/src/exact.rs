@@ -1,8 +1,10 @@
 //! What decides whether an answer may be given again to the very same call: what the call asks
 //! for, and what the answer is.
 
-use crate::json::{Scalar, Walked, canonical, scan, walk};
-use crate::surface::Surface;
+use crate::gemini::GENERATION;
+use crate::json::values::key_text;
+use crate::json::{Broken, Cursor, Scalar, Walked, canonical, scan, walk};
+use crate::surface::{Dialect, Surface};
 use memchr::memchr_iter;
 
 /// Answers nested deeper are not given again.
@@ -32,7 +34,10 @@ impl Surface {
             | Self::Responses
             | Self::Embeddings
             | Self::Messages
-            | Self::CountTokens => true,
+            | Self::CountTokens
+            | Self::Generate
+            | Self::StreamGenerate
+            | Self::GeminiCount => true,
             Self::Images | Self::Speech | Self::Models | Self::Model => false,
         }
     }
@@ -40,9 +45,15 @@ impl Surface {
     /// Whether what it answers is chosen by chance, unless the call says otherwise.
     const fn is_sampled(self) -> bool {
         match self {
-            Self::Chat | Self::Completions | Self::Responses | Self::Messages => true,
+            Self::Chat
+            | Self::Completions
+            | Self::Responses
+            | Self::Messages
+            | Self::Generate
+            | Self::StreamGenerate => true,
             Self::Embeddings
             | Self::CountTokens
+            | Self::GeminiCount
             | Self::Images
             | Self::Speech
             | Self::Models
@@ -68,6 +79,10 @@ impl Repeatable {
             is_sampled: surface.is_sampled(),
             ..Self::default()
         };
+        if surface.dialect() == Dialect::Gemini {
+            read.gemini(body).ok()?;
+            return Some(read);
+        }
         scan(body, depth_max, |place, value| match value {
             Scalar::Number(digits) if place.depth == 1 && place.is("temperature") => {
                 let temperature: Option<f64> = digits.text(place.body).parse().ok();
@@ -84,6 +99,29 @@ impl Repeatable {
         })
         .ok()?;
         Some(read)
+    }
+
+    fn gemini(&mut self, body: &[u8]) -> Result<(), Broken> {
+        Cursor::new(body).members(|key, cursor| {
+            if !GENERATION.contains(&&*key_text(key)?) || cursor.first() != Some(b'{') {
+                return cursor.skip();
+            }
+            cursor.members(|key, cursor| {
+                let is_number = matches!(cursor.first(), Some(b'-' | b'0'..=b'9'));
+                match &*key_text(key)? {
+                    "temperature" if is_number => {
+                        let number = std::str::from_utf8(cursor.number()?).unwrap_or_default();
+                        self.temperature = Some(number.parse().is_ok_and(|it: f64| it == 0.0));
+                        Ok(())
+                    }
+                    "seed" => {
+                        self.has_seed |= is_number;
+                        cursor.skip()
+                    }
+                    _ => cursor.skip(),
+                }
+            })
+        })
     }
 
     /// Whether an answer that was given before may be an answer to it at all.
@@ -151,7 +189,7 @@ impl Repeated {
     fn take(&mut self, surface: Surface, json: &[u8]) {
         let read = walk(json, DEPTH_MAX, &mut |at, value| match value {
             Walked::Text(text) => {
-                let is_end = matches!(&*at.name, "finish_reason" | "stop_reason");
+                let is_end = matches!(&*at.name, "finish_reason" | "stop_reason" | "finishReason");
                 self.is_ended |= is_end && !text.is_empty();
                 if is_end || at.name == "type" {
                     self.note_kind(&text);
@@ -163,7 +201,10 @@ impl Repeated {
                 self.is_sealed |= SEALS.contains(&&*at.name) && !text.is_empty();
                 self.is_failed |= at.depth == 1 && at.name == "error";
             }
-            Walked::Opened => self.is_failed |= at.depth == 1 && at.name == "error",
+            Walked::Opened => {
+                self.is_failed |= at.depth == 1 && at.name == "error";
+                self.calls_tools |= matches!(&*at.name, "functionCall" | "executableCode");
+            }
             Walked::Other => {}
         });
         self.is_failed |= read.is_err();
@@ -176,7 +217,7 @@ impl Repeated {
             || kind.ends_with("_call_output")
             || kind.ends_with("tool_result");
         self.calls_tools |= is_tool;
-        self.is_cut_short |= matches!(kind, "length" | "max_tokens");
+        self.is_cut_short |= matches!(kind, "length" | "max_tokens" | "MAX_TOKENS");
         self.is_sealed |= kind == "redacted_thinking";
         self.is_failed |= matches!(kind, "error" | "response.failed" | "response.incomplete");
     }

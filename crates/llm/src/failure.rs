@@ -155,8 +155,20 @@ pub fn told_wait<'a>(field: impl Fn(&str) -> Option<&'a [u8]>, body: &[u8]) -> O
     };
     milliseconds()
         .or_else(seconds)
+        .or_else(|| retry_delay(body))
         .or_else(resets)
         .or_else(message)
+}
+
+/// What Google says in the details of an error.
+fn retry_delay(body: &[u8]) -> Option<Duration> {
+    const MEMBER: &[u8] = b"\"retryDelay\"";
+    let start = body.get(..LOOKED_AT_BYTES).unwrap_or(body);
+    let rest = start.get(memmem::find(start, MEMBER)? + MEMBER.len()..)?;
+    let rest = rest.trim_ascii_start().strip_prefix(b":")?;
+    let told = rest.trim_ascii_start().strip_prefix(b"\"")?;
+    let end = told.iter().position(|byte| *byte == b'"')?;
+    go_duration(std::str::from_utf8(told.get(..end)?).ok()?)
 }
 
 fn checked(wait_us: u64) -> Option<Duration> {

@@ -15,6 +15,7 @@ pub mod demand;
 pub mod error;
 pub mod exact;
 pub mod failure;
+pub mod gemini;
 mod json;
 pub mod models;
 pub mod opening;

@@ -103,6 +103,8 @@ struct Event<'a> {
     said: Option<Said<'a>>,
     /// It has `choices`, which say nothing.
     has_choices: bool,
+    /// It is a chunk of Gemini's.
+    has_candidates: bool,
     /// Something in it says something.
     has_content: bool,
     /// The `type` of the block or item it opens.
@@ -127,6 +129,17 @@ impl<'a> Event<'a> {
             b"choices" => {
                 self.has_choices = true;
                 self.choices(value)
+            }
+            b"candidates" if dialect == UsageDialect::Gemini => self.candidates(value),
+            b"promptFeedback" if dialect == UsageDialect::Gemini => {
+                self.has_content |= value.has_substance()?;
+                Ok(())
+            }
+            b"usageMetadata" | b"modelVersion" | b"responseId"
+                if dialect == UsageDialect::Gemini =>
+            {
+                self.has_candidates = true;
+                value.skip()
             }
             b"response" => self.response(value),
             b"content_block" | b"item" => self.opened(value),
@@ -157,6 +170,11 @@ impl<'a> Event<'a> {
                 value.members(|key, value| match key {
                     b"type" => {
                         said.kind = value.or_skip(Cursor::string)?.ok();
+                        Ok(())
+                    }
+                    // Of Gemini's.
+                    b"status" => {
+                        said.word = value.or_skip(Cursor::string)?.ok();
                         Ok(())
                     }
                     _ => said.member(key, value),
@@ -192,6 +210,42 @@ impl<'a> Event<'a> {
                 }
                 _ => value.skip(),
             })
+        })
+    }
+
+    /// Gemini's: their parts say something but for a text that is empty.
+    fn candidates(&mut self, value: &mut Cursor<'a>) -> Result<(), Broken> {
+        self.has_candidates = true;
+        let mut candidate = |value: &mut Cursor<'a>| {
+            value.members(|key, value| match key {
+                b"index" => value.skip(),
+                b"content" if !value.null() => value.members(|key, value| match key {
+                    b"role" => value.skip(),
+                    b"parts" if value.first() == Some(b'[') => value.items(|part| self.part(part)),
+                    _ => {
+                        self.has_content |= value.has_substance()?;
+                        Ok(())
+                    }
+                }),
+                b"content" => Ok(()),
+                _ => {
+                    self.has_content |= value.has_substance()?;
+                    Ok::<_, Broken>(())
+                }
+            })
+        };
+        if value.null() {
+            return Ok(());
+        }
+        value.items(&mut candidate)
+    }
+
+    fn part(&mut self, part: &mut Cursor<'a>) -> Result<(), Broken> {
+        part.members(|key, value| {
+            // That it is a thought says nothing of it.
+            let is_said = value.has_substance()? && key != b"thought";
+            self.has_content |= is_said;
+            Ok(())
         })
     }
 
@@ -238,8 +292,8 @@ impl<'a> Event<'a> {
             UsageDialect::Images
             | UsageDialect::Transcription
             | UsageDialect::Speech
-            | UsageDialect::Realtime
-            | UsageDialect::Gemini => false,
+            | UsageDialect::Realtime => false,
+            UsageDialect::Gemini => self.has_candidates,
         }
     }
 }
@@ -248,6 +302,8 @@ impl<'a> Event<'a> {
 #[derive(Default)]
 struct Said<'a> {
     kind: Option<Cow<'a, str>>,
+    /// The name of its status at Google.
+    word: Option<Cow<'a, str>>,
     code: Option<Cow<'a, str>>,
     /// A code that is a status.
     status: Option<u16>,
@@ -276,16 +332,28 @@ impl<'a> Said<'a> {
     }
 
     fn failed(mut self, dialect: UsageDialect) -> FailedStart {
-        for word in [&mut self.kind, &mut self.code, &mut self.param] {
+        for word in [
+            &mut self.kind,
+            &mut self.word,
+            &mut self.code,
+            &mut self.param,
+        ] {
             word.take_if(|word| word.len() > WORD_BYTES_MAX);
         }
-        let words = [self.kind.as_deref(), self.code.as_deref()];
+        let words = [
+            self.kind.as_deref(),
+            self.code.as_deref(),
+            self.word.as_deref(),
+        ];
         let guessed = self.status.or_else(|| {
             let mut known = words.into_iter().flatten();
             known.find_map(status_of_word)
         });
         let looks_like = of_answer(guessed.unwrap_or(500), false, &self.body(dialect));
         let status = status_of(looks_like, guessed);
+        if dialect == UsageDialect::Gemini {
+            self.status = Some(status);
+        }
         if self.kind.is_none() {
             self.kind = Some(Cow::Borrowed(match (status, dialect) {
                 (..500, _) => "invalid_request_error",
@@ -305,7 +373,15 @@ impl<'a> Said<'a> {
         let short = message.get(..message.floor_char_boundary(MESSAGE_BYTES_MAX));
         let short = short.unwrap_or_default();
         let mut out = Vec::with_capacity(short.len() + 128);
-        if dialect == UsageDialect::Anthropic {
+        if dialect == UsageDialect::Gemini {
+            let code = self.status.unwrap_or(500);
+            out.extend_from_slice(b"{\"error\":{\"code\":");
+            out.extend_from_slice(code.to_string().as_bytes());
+            out.extend_from_slice(b",\"message\":");
+            write_string(&mut out, short);
+            out.extend_from_slice(b",\"status\":");
+            write_string(&mut out, self.word.as_deref().unwrap_or("UNKNOWN"));
+        } else if dialect == UsageDialect::Anthropic {
             out.extend_from_slice(b"{\"type\":\"error\",\"error\":{\"type\":");
             write_word(&mut out, self.kind.as_deref());
             out.extend_from_slice(b",\"message\":");
@@ -339,15 +415,20 @@ fn write_word(out: &mut Vec<u8>, word: Option<&str>) {
 /// The status of error answers that have this word.
 fn status_of_word(word: &str) -> Option<u16> {
     let status = match word {
-        "authentication_error" => 401,
+        "authentication_error" | "UNAUTHENTICATED" => 401,
         "billing_error" => 402,
-        "permission_error" => 403,
-        "not_found_error" => 404,
+        "permission_error" | "PERMISSION_DENIED" => 403,
+        "not_found_error" | "NOT_FOUND" => 404,
         "request_too_large" => 413,
-        "rate_limit_error" | "rate_limit_exceeded" | "insufficient_quota" => 429,
-        "timeout_error" => 504,
+        "rate_limit_error"
+        | "rate_limit_exceeded"
+        | "insufficient_quota"
+        | "RESOURCE_EXHAUSTED" => 429,
+        "timeout_error" | "DEADLINE_EXCEEDED" => 504,
         "overloaded_error" => 529,
-        "server_error" | "api_error" => 500,
+        "server_error" | "api_error" | "INTERNAL" | "UNKNOWN" | "ABORTED" => 500,
+        "INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "OUT_OF_RANGE" => 400,
+        "UNAVAILABLE" => 503,
         other if other.starts_with("invalid_") || other.starts_with("image_") => 400,
         _ => return None,
     };

@@ -1,5 +1,7 @@
 //! Which LLM surface a method and path name, and which dialect its caller speaks.
 
+use crate::gemini;
+
 /// The wire form a caller speaks; it decides how errors look.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Dialect {
@@ -57,6 +59,12 @@ pub enum Surface {
     Messages,
     /// `POST /v1/messages/count_tokens`
     CountTokens,
+    /// `POST /v1beta/models/{model}:generateContent`
+    Generate,
+    /// `POST /v1beta/models/{model}:streamGenerateContent`
+    StreamGenerate,
+    /// `POST /v1beta/models/{model}:countTokens`
+    GeminiCount,
     /// `GET /v1/models`, answered by the gateway itself.
     Models,
     /// `GET /v1/models/{id}`, answered by the gateway itself.
@@ -65,7 +73,7 @@ pub enum Surface {
 
 impl Surface {
     /// Every surface, in the order of the enum.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Chat,
         Self::Completions,
         Self::Responses,
@@ -74,6 +82,9 @@ impl Surface {
         Self::Speech,
         Self::Messages,
         Self::CountTokens,
+        Self::Generate,
+        Self::StreamGenerate,
+        Self::GeminiCount,
         Self::Models,
         Self::Model,
     ];
@@ -90,11 +101,13 @@ impl Surface {
             | Self::Model => Dialect::Chat,
             Self::Responses => Dialect::Responses,
             Self::Messages | Self::CountTokens => Dialect::Anthropic,
+            Self::Generate | Self::StreamGenerate | Self::GeminiCount => Dialect::Gemini,
         }
     }
 
     /// The path at a provider that serves this call itself, to be joined with the provider's
-    /// base by [`crate::catalog::join_path`]. `None` where no upstream is asked.
+    /// base by [`crate::catalog::join_path`]; the model stands in for
+    /// [`crate::gemini::MODEL_PLACE`]. `None` where no upstream is asked.
     pub const fn upstream_path(self) -> Option<&'static str> {
         match self {
             Self::Chat => Some("/v1/chat/completions"),
@@ -105,6 +118,9 @@ impl Surface {
             Self::Speech => Some("/v1/audio/speech"),
             Self::Messages => Some("/v1/messages"),
             Self::CountTokens => Some("/v1/messages/count_tokens"),
+            Self::Generate => Some("/v1beta/models/{model}:generateContent"),
+            Self::StreamGenerate => Some("/v1beta/models/{model}:streamGenerateContent?alt=sse"),
+            Self::GeminiCount => Some("/v1beta/models/{model}:countTokens"),
             Self::Models | Self::Model => None,
         }
     }
@@ -118,8 +134,14 @@ impl Surface {
             Self::Images => Some(UsageDialect::Images),
             Self::Speech => Some(UsageDialect::Speech),
             Self::Messages => Some(UsageDialect::Anthropic),
-            Self::CountTokens | Self::Models | Self::Model => None,
+            Self::Generate | Self::StreamGenerate => Some(UsageDialect::Gemini),
+            Self::CountTokens | Self::GeminiCount | Self::Models | Self::Model => None,
         }
+    }
+
+    /// Whether its calls count tokens and make nothing.
+    pub const fn counts_tokens(self) -> bool {
+        matches!(self, Self::CountTokens | Self::GeminiCount)
     }
 
     /// The name in records and metrics.
@@ -133,6 +155,9 @@ impl Surface {
             Self::Speech => "speech",
             Self::Messages => "messages",
             Self::CountTokens => "count_tokens",
+            Self::Generate => "generate_content",
+            Self::StreamGenerate => "stream_generate_content",
+            Self::GeminiCount => "gemini_count_tokens",
             Self::Models => "models",
             Self::Model => "model",
         }
@@ -149,7 +174,10 @@ impl Surface {
             | Self::Images
             | Self::Speech
             | Self::Messages
-            | Self::CountTokens => method == "POST",
+            | Self::CountTokens
+            | Self::Generate
+            | Self::StreamGenerate
+            | Self::GeminiCount => method == "POST",
         }
     }
 
@@ -164,7 +192,10 @@ impl Surface {
             | Self::Images
             | Self::Speech
             | Self::Messages
-            | Self::CountTokens => "POST",
+            | Self::CountTokens
+            | Self::Generate
+            | Self::StreamGenerate
+            | Self::GeminiCount => "POST",
         }
     }
 }
@@ -223,7 +254,10 @@ fn named(path: &str) -> Option<Surface> {
         "/v1/models" | "/models" | "/openai/v1/models" | "/anthropic/v1/models" => {
             Some(Surface::Models)
         }
-        other => model_id(other).map(|_| Surface::Model),
+        other => {
+            let call = gemini::call_of(other).map(|(surface, _)| surface);
+            call.or_else(|| model_id(other).map(|_| Surface::Model))
+        }
     }
 }
 

@@ -64,13 +64,15 @@ pub enum Surface {
     Responses,
     /// Anthropic messages and token counts.
     Anthropic,
+    /// Gemini's generateContent, streamed and not, and its token counts.
+    Gemini,
 }
 
 keys! {
     /// The LLM surfaces: built-in routes that every provider makes reachable.
     pub(crate) struct LlmFile {
         /// Which surfaces are served: `all`, `none`, or a list of `chat`, `responses`,
-        /// `anthropic`.
+        /// `anthropic`, `gemini`.
         surfaces: Surfaces = SurfacesKind.or(Surfaces::All),
         /// Whether `?key=` carries a credential, as Gemini clients send it. Queries end up in
         /// logs along the way.
@@ -181,13 +183,14 @@ impl LlmFile {
 /// `all`, `none`, or a list.
 struct SurfacesKind;
 
-const SURFACES: [(&str, Surface); 3] = [
+const SURFACES: [(&str, Surface); 4] = [
     ("chat", Surface::Chat),
     ("responses", Surface::Responses),
     ("anthropic", Surface::Anthropic),
+    ("gemini", Surface::Gemini),
 ];
 
-const LATER: &[&str] = &["gemini", "auto", "pass"];
+const LATER: &[&str] = &["auto", "pass"];
 
 impl Kind for SurfacesKind {
     type Value = Surfaces;

@@ -6,6 +6,7 @@
 pub enum ProviderKind {
     OpenAi,
     Anthropic,
+    Gemini,
     OpenRouter,
     Groq,
     DeepSeek,
@@ -49,7 +50,7 @@ const fn bearer(
     }
 }
 
-const FACTS: [Facts; 17] = [
+const FACTS: [Facts; 18] = [
     bearer(
         ProviderKind::OpenAi,
         &["openai", "codex"],
@@ -60,6 +61,12 @@ const FACTS: [Facts; 17] = [
         names: &["anthropic", "claude"],
         base_url: Some("https://api.anthropic.com"),
         credential_field: Some("x-api-key"),
+    },
+    Facts {
+        kind: ProviderKind::Gemini,
+        names: &["gemini", "google"],
+        base_url: Some("https://generativelanguage.googleapis.com"),
+        credential_field: Some("x-goog-api-key"),
     },
     bearer(
         ProviderKind::OpenRouter,
@@ -118,7 +125,7 @@ const FACTS: [Facts; 17] = [
 ];
 
 /// Kinds of the full product that this version does not speak.
-pub(super) const LATER: &[&str] = &["azure-openai", "gemini", "google", "vertex", "bedrock"];
+pub(super) const LATER: &[&str] = &["azure-openai", "vertex", "bedrock"];
 
 impl ProviderKind {
     /// The kind of a name or alias.

@@ -280,8 +280,8 @@ const BAD_PROVIDERS: &[(&str, &str, &str)] = &[
     ),
     (
         "later kind",
-        "gemini: {}",
-        "providers.gemini.kind: kind `gemini` is not supported yet",
+        "vertex: {}",
+        "providers.vertex.kind: kind `vertex` is not supported yet",
     ),
     (
         "no address",

@@ -170,6 +170,7 @@ pub(crate) fn field(secret: Option<&Secret>, form: CredentialForm) -> Zeroizing<
         CredentialForm::Bearer => ("authorization", "Bearer "),
         CredentialForm::XApiKey => ("x-api-key", ""),
         CredentialForm::ApiKey => ("api-key", ""),
+        CredentialForm::XGoogApiKey => ("x-goog-api-key", ""),
         CredentialForm::None => return field,
     };
     for part in [name, ": ", scheme, secret.expose(), "\r\n"] {

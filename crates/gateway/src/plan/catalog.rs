@@ -10,7 +10,12 @@ use tollkeep_store::live::LiveProject;
 use tollkeep_types::WallMillis;
 
 /// Surfaces of each kind: who serves a model serves it on one of them.
-const KINDS: [Surface; 3] = [Surface::Chat, Surface::Messages, Surface::Responses];
+const KINDS: [Surface; 4] = [
+    Surface::Chat,
+    Surface::Messages,
+    Surface::Responses,
+    Surface::Generate,
+];
 
 /// What the operator says of models.
 pub(crate) struct Catalog {

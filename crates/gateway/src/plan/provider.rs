@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tollkeep_config::settings::{Provider, Retry};
 use tollkeep_llm::Surface;
 use tollkeep_llm::catalog::Kind;
+use tollkeep_llm::gemini::{self, MODEL_PLACE};
 use tollkeep_policy::egress::{EgressUrl, Exceptions};
 
 pub(super) fn target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Target, PlanError> {
@@ -57,6 +58,25 @@ pub(super) fn target(provider: &Provider, parts: &PlanParts<'_>) -> Result<Targe
     })
 }
 
+/// How every head of a call to a surface begins.
+pub(crate) struct HeadStart {
+    start: Box<[u8]>,
+    /// What follows the model, where that stands in the path.
+    after_model: Option<Box<[u8]>>,
+}
+
+impl HeadStart {
+    /// HOT. Appends it. `None` and something appended if the model can't stand in a path.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, model: &str) -> Option<()> {
+        out.extend_from_slice(&self.start);
+        if let Some(after) = &self.after_model {
+            gemini::write_model(out, model).then_some(())?;
+            out.extend_from_slice(after);
+        }
+        Some(())
+    }
+}
+
 /// What was counted of it under the settings before.
 fn rates_before<'p>(name: &str, before: Option<&'p Plan>) -> Option<&'p ProviderRates> {
     let mut known = before?.llm.providers.iter();
@@ -69,7 +89,7 @@ pub(super) fn heads(
     kind: &Kind,
     url: &EgressUrl,
     settled: &[Box<[u8]>],
-) -> Vec<(Surface, Box<[u8]>)> {
+) -> Vec<(Surface, HeadStart)> {
     let (base, host) = (url.path(), url.authority());
     let surfaces = Surface::ALL
         .into_iter()
@@ -85,7 +105,17 @@ pub(super) fn heads(
                 head.push_str(&format!("{name}: {value}\r\n"));
             }
         }
-        Some((surface, head.into_bytes().into()))
+        let start = match head.split_once(MODEL_PLACE) {
+            Some((before, after)) => HeadStart {
+                start: before.as_bytes().into(),
+                after_model: Some(after.as_bytes().into()),
+            },
+            None => HeadStart {
+                start: head.into_bytes().into(),
+                after_model: None,
+            },
+        };
+        Some((surface, start))
     });
     heads.collect()
 }

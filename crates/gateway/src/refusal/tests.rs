@@ -30,6 +30,7 @@ fn rows() -> Vec<Row> {
         (Refusal::BadRequest("host"), 400, "bad_request", INVALID, "bad_request", INVALID, ARGUMENT),
         (Refusal::InvalidJson(json_fault()), 400, "invalid_json", INVALID, "invalid_json", INVALID, ARGUMENT),
         (Refusal::DuplicateKey(json_fault()), 400, "duplicate_key", INVALID, "duplicate_key", INVALID, ARGUMENT),
+        (Refusal::UnsupportedParameter("no such"), 400, "unsupported_parameter", INVALID, "unsupported_parameter", INVALID, ARGUMENT),
         (Refusal::Unauthenticated(AuthnFailure::Unknown), 401, "invalid_token", "authentication_error", "invalid_api_key", "authentication_error", "UNAUTHENTICATED"),
         (Refusal::BudgetExhausted { budget: None, reset: None }, 402, "budget_exhausted", "insufficient_quota", "budget_exhausted", "billing_error", "FAILED_PRECONDITION"),
         (Refusal::CostNotBoundable("x".into()), 400, "cost_not_boundable", INVALID, "cost_not_boundable", INVALID, ARGUMENT),

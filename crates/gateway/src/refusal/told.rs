@@ -55,6 +55,7 @@ impl Refusal {
             self,
             Self::TokenBinding(_)
                 | Self::InvalidForm(_)
+                | Self::UnsupportedParameter(_)
                 | Self::Policy(
                     CallRefusal::Header
                         | CallRefusal::Param(_)

@@ -1,6 +1,8 @@
 //! A call brought down to what it may ask for: a few bytes of its body are others then.
 
+use super::gemini::count_of;
 use super::{Count, choice_keys, note_count, output_keys};
+use crate::gemini::{CHOICES, GENERATION, OUTPUT};
 use crate::json::values::key_text;
 use crate::json::{Broken, Cursor};
 use crate::surface::Surface;
@@ -51,7 +53,16 @@ enum With {
     Text(&'static str),
     /// JSON as it stands.
     Json(&'static str),
+    /// The bound of output as a member of Gemini's settings of the generation, within this.
+    Output(u64, [&'static str; 2]),
 }
+
+/// Around a member: the object that has no other.
+const ALONE: [&str; 2] = ["{", "}"];
+/// It is the only one of an object that is there.
+const ONLY: [&str; 2] = ["", ""];
+/// Others follow.
+const FIRST: [&str; 2] = ["", ","];
 
 impl With {
     fn write(self, out: &mut Vec<u8>) {
@@ -63,6 +74,10 @@ impl With {
                 out.push(b'"');
             }
             Self::Json(json) => out.extend_from_slice(json.as_bytes()),
+            Self::Output(number, [before, after]) => {
+                let key = OUTPUT[0];
+                out.extend_from_slice(format!("{before}\"{key}\":{number}{after}").as_bytes());
+            }
         }
     }
 }
@@ -115,8 +130,12 @@ pub fn bounded(
     let mut edited = Vec::with_capacity(body.len().saturating_add(64));
     let mut copied = opens_at.saturating_add(1);
     edited.extend_from_slice(piece(0, copied)?);
+    let output = |max| match generates(surface) {
+        true => (GENERATION[0], With::Output(max, ALONE)),
+        false => (say_output_as, With::Number(max)),
+    };
     let new = [
-        inserted.map(|max| (say_output_as, With::Number(max))),
+        inserted.map(output),
         service.map(|service| (SERVICE_KEY, With::Text(service))),
         stream.map(|stream| (STREAM_KEY, With::Json(stream))),
     ];
@@ -137,12 +156,17 @@ pub fn bounded(
     Ok(Some(edited))
 }
 
+/// Whether its calls are Gemini's, and make something.
+const fn generates(surface: Surface) -> bool {
+    matches!(surface, Surface::Generate | Surface::StreamGenerate)
+}
+
 impl Found {
     fn read(surface: Surface, body: &[u8], bounds: &Bounds) -> Result<Self, BoundFault> {
         let mut found = Self {
             edits: Vec::new(),
             is_empty: true,
-            says_output: output_keys(surface).is_empty(),
+            says_output: output_keys(surface).is_empty() && !generates(surface),
             says_service: false,
             says_stream: false,
             is_lowered: false,
@@ -151,6 +175,9 @@ impl Found {
         Cursor::new(body).members(|key, cursor| {
             found.is_empty = false;
             let key = key_text(key)?;
+            if generates(surface) && GENERATION.contains(&&*key) {
+                return Ok(found.bound_generation((body, bounds), cursor)?);
+            }
             let is_output = output_keys(surface).contains(&&*key);
             if is_output && let Some(max) = bounds.output_tokens {
                 found.says_output = true;
@@ -190,6 +217,61 @@ impl Found {
             self.edits.push(edit);
             self.is_lowered = true;
         }
+        Ok(())
+    }
+
+    /// Takes the settings of Gemini's generation: each that is there bounds what it bounds.
+    fn bound_generation(
+        &mut self,
+        (body, bounds): (&[u8], &Bounds),
+        cursor: &mut Cursor<'_>,
+    ) -> Result<(), Broken> {
+        let place = |cursor: &Cursor<'_>| body.len().saturating_sub(cursor.left());
+        let start = place(cursor);
+        if cursor.first() != Some(b'{') {
+            cursor.skip()?;
+            if let Some(max) = bounds.output_tokens {
+                let (end, with) = (place(cursor), With::Output(max, ALONE));
+                self.edits.push(Edit { start, end, with });
+                self.says_output = true;
+            }
+            return Ok(());
+        }
+        let (mut says_output, mut is_empty) = (false, true);
+        let before = self.edits.len();
+        cursor.members(|key, cursor| {
+            is_empty = false;
+            let key = key_text(key)?;
+            let most = if OUTPUT.contains(&&*key) {
+                says_output |= bounds.output_tokens.is_some();
+                bounds.output_tokens
+            } else if CHOICES.contains(&&*key) && cursor.first() != Some(b'n') {
+                bounds.choices
+            } else {
+                None
+            };
+            let Some(max) = most else {
+                return cursor.skip();
+            };
+            let start = place(cursor);
+            let asked = count_of(cursor)?;
+            if !matches!(asked, Some(Count::Number(number)) if number <= max) {
+                let (end, with) = (place(cursor), With::Number(max));
+                self.edits.push(Edit { start, end, with });
+            }
+            Ok(())
+        })?;
+        if let Some(max) = bounds.output_tokens.filter(|_| !says_output) {
+            let at = start.saturating_add(1);
+            let with = With::Output(max, if is_empty { ONLY } else { FIRST });
+            let edit = Edit {
+                start: at,
+                end: at,
+                with,
+            };
+            self.edits.insert(before, edit);
+        }
+        self.says_output |= bounds.output_tokens.is_some();
         Ok(())
     }
 

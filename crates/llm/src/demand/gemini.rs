@@ -1,22 +1,24 @@
-//! Requests of Gemini's generateContent.
+//! Requests of Gemini's generateContent, whose members have two spellings.
 
 use super::known::known;
 use super::{Reader, member_text};
+use crate::gemini::camel;
 use crate::json::{Broken, Cursor};
 
 impl Reader<'_> {
     pub(super) fn gemini(&mut self, body: &mut Cursor<'_>) -> Result<(), Broken> {
         self.body(body, |reader, key, value| {
-            match key {
+            let name = String::from_utf8_lossy(key);
+            match camel(&name).as_bytes() {
                 b"contents" => reader.list(value, |reader, content| {
                     reader.message();
                     reader.parts_of(content)
                 })?,
-                b"systemInstruction" | b"system_instruction" => {
+                b"systemInstruction" => {
                     reader.message();
                     reader.parts_of(value)?;
                 }
-                b"generationConfig" | b"generation_config" => reader.generation(value)?,
+                b"generationConfig" => reader.generation(value)?,
                 b"cachedContent" => {
                     value.skip()?;
                     reader.demand.whole_window = true;
@@ -31,6 +33,7 @@ impl Reader<'_> {
     fn generation(&mut self, value: &mut Cursor<'_>) -> Result<(), Broken> {
         self.object(value, |reader, key, value| {
             let name = String::from_utf8_lossy(key);
+            let name = camel(&name);
             if value.null() {
                 return Ok(());
             }
@@ -43,7 +46,7 @@ impl Reader<'_> {
                     "the field `generationConfig.{name}` is not understood"
                 ));
             }
-            match key {
+            match name.as_bytes() {
                 b"maxOutputTokens" => reader.cap_above_zero("maxOutputTokens", value).map(|_| ()),
                 b"candidateCount" => reader.choices("candidateCount", value).map(|_| ()),
                 b"responseModalities" => reader.list(value, |reader, item| {
@@ -56,7 +59,7 @@ impl Reader<'_> {
                     Ok(())
                 }),
                 b"thinkingConfig" => reader.object(value, |reader, key, value| {
-                    let budget = key == b"thinkingBudget";
+                    let budget = key == b"thinkingBudget" || key == b"thinking_budget";
                     // -1 leaves it to the model.
                     if budget
                         && value
@@ -77,19 +80,18 @@ impl Reader<'_> {
     fn gemini_tools(&mut self, tool: &mut Cursor<'_>) -> Result<(), Broken> {
         self.object(tool, |reader, key, value| {
             let name = String::from_utf8_lossy(key);
+            let name = camel(&name);
             let is_known = known("gemini.tools", &name).is_some();
-            match key {
+            match name.as_bytes() {
                 _ if !is_known => {
                     reader.tool("gemini.tools", &name, None);
                     value.skip()
                 }
-                b"functionDeclarations" | b"function_declarations" => {
-                    reader.list(value, |reader, declaration| {
-                        reader.tool("gemini.tools", "functionDeclarations", None);
-                        declaration.skip()
-                    })
-                }
-                b"googleSearch" | b"google_search" => {
+                b"functionDeclarations" => reader.list(value, |reader, declaration| {
+                    reader.tool("gemini.tools", "functionDeclarations", None);
+                    declaration.skip()
+                }),
+                b"googleSearch" => {
                     reader.demand.searches.grounded = true;
                     value.skip()
                 }
@@ -111,40 +113,41 @@ impl Reader<'_> {
     }
 
     fn part(&mut self, part: &mut Cursor<'_>) -> Result<(), Broken> {
-        self.object(part, |reader, key, value| match key {
-            b"text" | b"thought" | b"thoughtSignature" | b"functionCall" | b"functionResponse" => {
-                value.skip()
-            }
-            b"inlineData" | b"inline_data" => {
-                let kind = match member_text(value, b"mimeType")? {
-                    Some(kind) => Some(kind),
-                    None => member_text(value, b"mime_type")?,
-                };
-                let kind = kind.unwrap_or_default();
-                let is_image = kind.starts_with("image/");
-                if is_image {
-                    reader.demand.images = reader.demand.images.saturating_add(1);
-                } else {
-                    reader.demand.audio_in |= kind.starts_with("audio/");
-                    reader.demand.whole_window = true;
-                }
-                reader.object(value, |reader, key, value| {
-                    if key == b"data" && is_image {
-                        let written = Self::written(value)?;
-                        // Without its quotes.
-                        reader.media(written.saturating_sub(2));
-                        return Ok(());
+        self.object(part, |reader, key, value| {
+            match camel(&String::from_utf8_lossy(key)).as_bytes() {
+                b"text" | b"thought" | b"thoughtSignature" | b"functionCall" => value.skip(),
+                b"functionResponse" => reader.parts_of(value),
+                b"inlineData" => {
+                    let kind = match member_text(value, b"mimeType")? {
+                        Some(kind) => Some(kind),
+                        None => member_text(value, b"mime_type")?,
+                    };
+                    let kind = kind.unwrap_or_default();
+                    let is_image = kind.starts_with("image/");
+                    if is_image {
+                        reader.demand.images = reader.demand.images.saturating_add(1);
+                    } else {
+                        reader.demand.audio_in |= kind.starts_with("audio/");
+                        reader.demand.whole_window = true;
                     }
+                    reader.object(value, |reader, key, value| {
+                        if key == b"data" && is_image {
+                            let written = Self::written(value)?;
+                            // Without its quotes.
+                            reader.media(written.saturating_sub(2));
+                            return Ok(());
+                        }
+                        value.skip()
+                    })
+                }
+                b"fileData" => {
+                    reader.demand.whole_window = true;
                     value.skip()
-                })
-            }
-            b"fileData" | b"file_data" => {
-                reader.demand.whole_window = true;
-                value.skip()
-            }
-            other => {
-                reader.unknown_type("part", &String::from_utf8_lossy(other));
-                value.skip()
+                }
+                _ => {
+                    reader.unknown_type("part", &String::from_utf8_lossy(key));
+                    value.skip()
+                }
             }
         })
     }

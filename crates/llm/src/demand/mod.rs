@@ -14,6 +14,7 @@ pub use escapes::escape_bytes;
 pub use known::{Known, KnownTool};
 pub(crate) use made::{chars_in, image_sort};
 
+use crate::gemini::camel;
 use crate::json::{Broken, Cursor};
 use crate::surface::Surface;
 use known::known;
@@ -54,7 +55,8 @@ impl Form {
             Surface::Images => Some(Self::Images),
             Surface::Speech => Some(Self::Speech),
             Surface::Messages => Some(Self::Messages),
-            Surface::CountTokens | Surface::Models | Surface::Model => None,
+            Surface::Generate | Surface::StreamGenerate => Some(Self::Gemini),
+            Surface::CountTokens | Surface::GeminiCount | Surface::Models | Surface::Model => None,
         }
     }
 
@@ -180,7 +182,12 @@ impl Reader<'_> {
         let section = self.form.fields();
         self.object(value, |reader, key, value| {
             let name = String::from_utf8_lossy(key);
-            let is_known = known(section, &name).is_some() || reader.widened.has_field(&name);
+            let listed = if reader.form == Form::Gemini {
+                known(section, &camel(&name))
+            } else {
+                known(section, &name)
+            };
+            let is_known = listed.is_some() || reader.widened.has_field(&name);
             if !is_known && !value.clone().null() {
                 reader.obstacle(&format!("the field `{name}` is not understood"));
             }

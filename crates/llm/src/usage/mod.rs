@@ -70,6 +70,9 @@ impl Asked {
             | Surface::Embeddings
             | Surface::Messages
             | Surface::CountTokens
+            | Surface::Generate
+            | Surface::StreamGenerate
+            | Surface::GeminiCount
             | Surface::Models
             | Surface::Model => asked,
         }

@@ -14,6 +14,8 @@ fn kinds_have_their_base_credential_and_surfaces() {
         ("azure-openai", "azure-openai", None, CredentialForm::ApiKey, true, true),
         ("anthropic", "anthropic", Some("https://api.anthropic.com"), CredentialForm::XApiKey, false, false),
         ("claude", "anthropic", Some("https://api.anthropic.com"), CredentialForm::XApiKey, false, false),
+        ("gemini", "gemini", Some("https://generativelanguage.googleapis.com"), CredentialForm::XGoogApiKey, false, false),
+        ("google", "gemini", Some("https://generativelanguage.googleapis.com"), CredentialForm::XGoogApiKey, false, false),
         ("groq", "groq", Some("https://api.groq.com/openai/v1"), CredentialForm::Bearer, false, true),
         ("perplexity", "perplexity", Some("https://api.perplexity.ai"), CredentialForm::Bearer, false, true),
         ("vllm", "vllm", None, CredentialForm::Bearer, false, true),
@@ -39,6 +41,14 @@ fn kinds_have_their_base_credential_and_surfaces() {
             anthropic,
             "{name}"
         );
+        let gemini = matches!(kind, "gemini" | "sandbox");
+        for surface in [
+            Surface::Generate,
+            Surface::StreamGenerate,
+            Surface::GeminiCount,
+        ] {
+            assert_eq!(found.speaks.serves(surface), gemini, "{name}");
+        }
         assert!(!found.speaks.serves(Surface::Models), "{name}");
     }
     assert_eq!(Kind::named("OpenAI"), None);
@@ -79,6 +89,9 @@ fn base_paths_are_kept_and_versions_not_doubled() {
         ),
         ("/v1beta", "/v1beta/models", "/v1beta/models"),
         ("/v1beta", "/v1/models", "/v1beta/v1/models"),
+        ("/v1", "/v1beta/models", "/v1/models"),
+        ("/api/v1alpha/", "/v1beta/models", "/api/v1alpha/models"),
+        ("/v2", "/v1beta/models", "/v2/v1beta/models"),
         ("/v1/api", "/v1/x", "/v1/api/v1/x"),
         ("/apiv1", "/v1/x", "/apiv1/v1/x"),
         ("/v2", "/v1/x", "/v2/v1/x"),

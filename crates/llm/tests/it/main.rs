@@ -13,6 +13,10 @@ mod errors;
 #[cfg(test)]
 mod failures;
 #[cfg(test)]
+mod gemini;
+#[cfg(test)]
+mod gemini_asks;
+#[cfg(test)]
 mod last_word;
 #[cfg(test)]
 mod models;
