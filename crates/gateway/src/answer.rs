@@ -4,7 +4,7 @@ use crate::lifecycle::{After, Exchange, Stop};
 use crate::refusal::Refusal;
 use std::pin::pin;
 use std::time::Duration;
-use tollkeep_http1::{Framing, Known, Method, Version, write};
+use tollkeep_http1::{Framing, Method, Version, write};
 use tollkeep_llm::error::{Cooldown, ErrorText, write_body};
 use tollkeep_llm::{Dialect, Surface, SurfaceMatch, surface_of};
 use tollkeep_net::{Fill, StreamEnd};
@@ -168,13 +168,7 @@ impl Exchange<'_> {
     /// The dialect a refusal is told in: that of the path, once it is known.
     pub(crate) fn dialect(&self) -> Dialect {
         match surface_of(self.work.head.method.as_str(), &self.work.path) {
-            SurfaceMatch::Surface(Surface::Models | Surface::Model) => {
-                let version = self
-                    .work
-                    .head
-                    .value(self.request_bytes(), Known::AnthropicVersion);
-                tollkeep_llm::models::form(&self.work.path, version)
-            }
+            SurfaceMatch::Surface(Surface::Models | Surface::Model) => self.list_form(),
             SurfaceMatch::Surface(surface) => surface.dialect(),
             SurfaceMatch::MethodNotAllowed { dialect, .. } | SurfaceMatch::Unknown(dialect) => {
                 dialect

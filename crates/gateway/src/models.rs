@@ -7,6 +7,7 @@ use crate::refusal::Refusal;
 use tollkeep_http1::{Known, write};
 use tollkeep_llm::asks::Asks;
 use tollkeep_llm::count::estimate_messages;
+use tollkeep_llm::models::{Page, Signs};
 use tollkeep_llm::surface::model_id;
 use tollkeep_llm::{Dialect, Surface, models};
 use tollkeep_policy::call_policy::allow_model;
@@ -73,9 +74,7 @@ impl Exchange<'_> {
 
     /// The body of a list of the models that the caller may use, or of one.
     fn models(&self, surface: Surface) -> Result<Vec<u8>, Refusal> {
-        let head = &self.work.head;
-        let version = head.value(&self.work.request, Known::AnthropicVersion);
-        let form = models::form(&self.work.path, version);
+        let form = self.list_form();
         let policies = &self.policies;
         let token = self.work.facts.token.as_ref();
         let bound = |name: &&str| {
@@ -107,16 +106,38 @@ impl Exchange<'_> {
             return match (known, form) {
                 (false, _) => Err(Refusal::ModelNotFound(id)),
                 (true, Dialect::Anthropic) => Ok(models::one_anthropic(tell(&id))),
-                (true, _) => Ok(models::one_openai(tell(&id))),
+                (true, Dialect::Gemini) => Ok(models::one_gemini(tell(&id))),
+                (true, Dialect::Chat | Dialect::Responses | Dialect::Plain) => {
+                    Ok(models::one_openai(tell(&id)))
+                }
             };
         }
-        if form != Dialect::Anthropic {
-            return Ok(models::list_openai(names.into_iter().map(tell)));
-        }
-        let target = head.target.of(&self.work.request);
+        let target = self.work.head.target.of(&self.work.request);
         let query = memchr::memchr(b'?', target).and_then(|at| target.get(at + 1..));
-        let page = models::Page::parse(query).map_err(|_| Refusal::BadRequest("query"))?;
-        Ok(models::list_anthropic(&names, &page, tell))
+        let no_page = |_| Refusal::BadRequest("query");
+        match form {
+            Dialect::Anthropic => {
+                let page = Page::parse(query).map_err(no_page)?;
+                Ok(models::list_anthropic(&names, &page, tell))
+            }
+            Dialect::Gemini => {
+                let page = Page::parse_gemini(query).map_err(no_page)?;
+                Ok(models::list_gemini(&names, &page, tell))
+            }
+            Dialect::Chat | Dialect::Responses | Dialect::Plain => {
+                Ok(models::list_openai(names.into_iter().map(tell)))
+            }
+        }
+    }
+
+    /// The form of a list of models: that of the path or of whoever asks.
+    pub(crate) fn list_form(&self) -> Dialect {
+        let has = |field| self.work.head.value(self.request_bytes(), field).is_some();
+        let signs = Signs {
+            anthropic: has(Known::AnthropicVersion),
+            google: has(Known::XGoogApiKey),
+        };
+        models::form(&self.work.path, signs)
     }
 }
 

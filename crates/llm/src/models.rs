@@ -1,4 +1,4 @@
-//! Model lists in the two forms SDKs read.
+//! Model lists in the three forms SDKs read.
 
 use crate::json::write_string;
 use crate::surface::{Dialect, under};
@@ -23,6 +23,8 @@ pub struct Listed<'a> {
     pub max_input_tokens: Option<u64>,
     /// Tokens of one answer.
     pub max_tokens: Option<u64>,
+    /// Whether calls in Gemini's dialect are served by it.
+    pub generates: bool,
 }
 
 impl<'a> Listed<'a> {
@@ -35,11 +37,24 @@ impl<'a> Listed<'a> {
     }
 }
 
-/// The form of a list: Anthropic's when `anthropic-version` was sent or the path starts
-/// `/anthropic`, else OpenAI's.
-pub fn form(path: &str, anthropic_version: Option<&[u8]>) -> Dialect {
-    if anthropic_version.is_some() || under(path, "/anthropic") {
+/// Which fields that tell a vendor's client were sent.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Signs {
+    /// `anthropic-version`
+    pub anthropic: bool,
+    /// `x-goog-api-key`
+    pub google: bool,
+}
+
+/// The form of a list: that of the path where it belongs to one vendor, else that of the client,
+/// else OpenAI's.
+pub fn form(path: &str, signs: Signs) -> Dialect {
+    if under(path, "/v1beta") {
+        Dialect::Gemini
+    } else if signs.anthropic || under(path, "/anthropic") {
         Dialect::Anthropic
+    } else if signs.google {
+        Dialect::Gemini
     } else {
         Dialect::Chat
     }
@@ -91,7 +106,32 @@ pub fn list_anthropic<'a>(
     out
 }
 
-/// Which part of an Anthropic list is wanted.
+/// One model in the Gemini form.
+pub fn one_gemini(model: Listed<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_gemini(&mut out, model);
+    out
+}
+
+/// A page of the Gemini list of `names`, which are sorted; `tell` says what is known of one.
+pub fn list_gemini<'a>(
+    names: &[&'a str],
+    page: &Page,
+    tell: impl FnMut(&'a str) -> Listed<'a>,
+) -> Vec<u8> {
+    let (shown, has_more) = page.of(names);
+    let mut out = b"{\"models\":[".to_vec();
+    join(&mut out, shown.iter().copied().map(tell), write_gemini);
+    out.push(b']');
+    if let Some(last) = shown.last().filter(|_| has_more) {
+        out.extend_from_slice(b",\"nextPageToken\":");
+        write_string(&mut out, last);
+    }
+    out.push(b'}');
+    out
+}
+
+/// Which part of an Anthropic or Gemini list is wanted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Page {
     limit: usize,
@@ -111,38 +151,30 @@ pub enum PageError {
     /// `limit` is not a number from 1 to 1000.
     #[error("limit: want a number from 1 to 1000")]
     Limit,
+    /// `pageSize` is no number.
+    #[error("pageSize: want a number")]
+    PageSize,
     /// `after_id` and `before_id` together.
     #[error("after_id and before_id exclude each other")]
     TwoCursors,
     /// A parameter twice, or percent-coding that is not UTF-8.
-    #[error("query: want each of limit, after_id, before_id at most once, in UTF-8")]
+    #[error("query: want each of its parameters at most once, in UTF-8")]
     Query,
 }
 
 impl Page {
     const LIMIT_DEFAULT: usize = 20;
     const LIMIT_MAX: usize = 1000;
+    /// Of a Gemini list.
+    const SIZE_DEFAULT: usize = 50;
 
     /// Reads `limit`, `after_id` and `before_id` of a raw query; other parameters are ignored.
     ///
     /// # Errors
     /// See [`PageError`].
     pub fn parse(query: Option<&[u8]>) -> Result<Self, PageError> {
-        let (mut limit, mut after, mut before) = (None, None, None);
-        for pair in query.unwrap_or_default().split(|byte| *byte == b'&') {
-            let mut halves = pair.splitn(2, |byte| *byte == b'=');
-            let (key, value) = (halves.next(), halves.next().unwrap_or_default());
-            let slot = match key {
-                Some(b"limit") => &mut limit,
-                Some(b"after_id") => &mut after,
-                Some(b"before_id") => &mut before,
-                _ => continue,
-            };
-            let value = percent_decoded(value).ok_or(PageError::Query)?;
-            if slot.replace(value).is_some() {
-                return Err(PageError::Query);
-            }
-        }
+        let names: [&[u8]; 3] = [b"limit", b"after_id", b"before_id"];
+        let [limit, after, before] = values_of(query, names)?;
         let limit = match limit {
             None => Self::LIMIT_DEFAULT,
             Some(text) => text
@@ -157,6 +189,30 @@ impl Page {
             (None, Some(id)) => Cursor::Before(id),
             (None, None) => Cursor::Start,
         };
+        Ok(Self { limit, cursor })
+    }
+
+    /// Reads `pageSize` and `pageToken` of a raw query, in either spelling; other parameters are
+    /// ignored. As the vendor has it, 0 is no size and one that is too large is the largest.
+    ///
+    /// # Errors
+    /// See [`PageError`].
+    pub fn parse_gemini(query: Option<&[u8]>) -> Result<Self, PageError> {
+        let names: [&[u8]; 4] = [b"pageSize", b"page_size", b"pageToken", b"page_token"];
+        let [size, size_too, token, token_too] = values_of(query, names)?;
+        if (size.is_some() && size_too.is_some()) || (token.is_some() && token_too.is_some()) {
+            return Err(PageError::Query);
+        }
+        let size = match size.or(size_too) {
+            None => 0,
+            Some(text) => text.parse().map_err(|_| PageError::PageSize)?,
+        };
+        let limit = match size {
+            0 => Self::SIZE_DEFAULT,
+            size => size.min(Self::LIMIT_MAX),
+        };
+        let after = token.or(token_too).filter(|token| !token.is_empty());
+        let cursor = after.map_or(Cursor::Start, Cursor::After);
         Ok(Self { limit, cursor })
     }
 
@@ -182,6 +238,27 @@ impl Page {
         };
         (shown.unwrap_or_default(), beyond > 0)
     }
+}
+
+/// The values of these parameters of a raw query.
+fn values_of<const N: usize>(
+    query: Option<&[u8]>,
+    names: [&[u8]; N],
+) -> Result<[Option<String>; N], PageError> {
+    let mut values = [const { None }; N];
+    for pair in query.unwrap_or_default().split(|byte| *byte == b'&') {
+        let mut halves = pair.splitn(2, |byte| *byte == b'=');
+        let (key, value) = (halves.next(), halves.next().unwrap_or_default());
+        let mut slots = names.iter().zip(&mut values);
+        let Some((_, slot)) = slots.find(|(name, _)| key == Some(**name)) else {
+            continue;
+        };
+        let value = percent_decoded(value).ok_or(PageError::Query)?;
+        if slot.replace(value).is_some() {
+            return Err(PageError::Query);
+        }
+    }
+    Ok(values)
 }
 
 fn percent_decoded(text: &[u8]) -> Option<String> {
@@ -246,4 +323,24 @@ fn write_anthropic(out: &mut Vec<u8>, model: Listed<'_>) {
         out.extend_from_slice(format!(",\"{name}\":{count}").as_bytes());
     }
     out.push(b'}');
+}
+
+fn write_gemini(out: &mut Vec<u8>, model: Listed<'_>) {
+    out.extend_from_slice(b"{\"name\":");
+    write_string(out, &format!("models/{}", model.id));
+    out.extend_from_slice(b",\"displayName\":");
+    write_string(out, model.display_name.unwrap_or(model.id));
+    for (name, count) in [
+        ("inputTokenLimit", model.max_input_tokens),
+        ("outputTokenLimit", model.max_tokens),
+    ] {
+        if let Some(count) = count {
+            out.extend_from_slice(format!(",\"{name}\":{count}").as_bytes());
+        }
+    }
+    out.extend_from_slice(b",\"supportedGenerationMethods\":[");
+    if model.generates {
+        out.extend_from_slice(b"\"generateContent\",\"countTokens\"");
+    }
+    out.extend_from_slice(b"]}");
 }

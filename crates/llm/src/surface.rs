@@ -89,7 +89,7 @@ impl Surface {
         Self::Model,
     ];
 
-    /// The caller's dialect. Model lists are in two forms; see [`crate::models::form`].
+    /// The caller's dialect. Model lists are in three forms; see [`crate::models::form`].
     pub const fn dialect(self) -> Dialect {
         match self {
             Self::Chat
@@ -223,13 +223,19 @@ pub fn surface_of(method: &str, path: &str) -> SurfaceMatch {
     let Some(surface) = named(path) else {
         return unknown(path);
     };
+    let is_gemini = under(path, "/v1beta");
     if surface.takes(method) {
         SurfaceMatch::Surface(surface)
+    } else if is_gemini && surface == Surface::Model && method == "POST" {
+        // No model, but a call of one that is not served.
+        SurfaceMatch::Unknown(Dialect::Gemini)
     } else {
         SurfaceMatch::MethodNotAllowed {
             allow: surface.allow(),
             dialect: if under(path, "/anthropic") {
                 Dialect::Anthropic
+            } else if is_gemini {
+                Dialect::Gemini
             } else {
                 surface.dialect()
             },
@@ -251,9 +257,11 @@ fn named(path: &str) -> Option<Surface> {
         "/v1/messages/count_tokens" | "/anthropic/v1/messages/count_tokens" => {
             Some(Surface::CountTokens)
         }
-        "/v1/models" | "/models" | "/openai/v1/models" | "/anthropic/v1/models" => {
-            Some(Surface::Models)
-        }
+        "/v1/models"
+        | "/models"
+        | "/openai/v1/models"
+        | "/anthropic/v1/models"
+        | "/v1beta/models" => Some(Surface::Models),
         other => {
             let call = gemini::call_of(other).map(|(surface, _)| surface);
             call.or_else(|| model_id(other).map(|_| Surface::Model))
@@ -263,7 +271,13 @@ fn named(path: &str) -> Option<Surface> {
 
 /// The model id of a path of [`Surface::Model`]. Ids may contain `/`.
 pub fn model_id(path: &str) -> Option<&str> {
-    ["/v1/models/", "/openai/v1/models/", "/anthropic/v1/models/"]
+    let below = [
+        "/v1/models/",
+        "/openai/v1/models/",
+        "/anthropic/v1/models/",
+        "/v1beta/models/",
+    ];
+    below
         .iter()
         .find_map(|prefix| path.strip_prefix(prefix))
         .filter(|id| !id.is_empty())

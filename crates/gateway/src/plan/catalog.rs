@@ -85,6 +85,9 @@ impl LlmPlan {
             max_tokens: said()
                 .find_map(|one| one.max_output_tokens)
                 .or_else(|| facts?.max_output),
+            generates: self
+                .served(Surface::Generate, (id, project), &mut candidates)
+                .is_some(),
         }
     }
 }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use tollkeep_llm::Dialect;
 use tollkeep_llm::models::{
-    Listed, Page, PageError, form, list_anthropic, list_openai, one_anthropic, one_openai,
+    Listed, Page, PageError, Signs, form, list_anthropic, list_gemini, list_openai, one_anthropic,
+    one_gemini, one_openai,
 };
 use tollkeep_types::WallMillis;
 
@@ -11,19 +12,71 @@ fn value(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap()
 }
 
+// LLM-70
 #[test]
-fn the_form_is_anthropics_by_header_or_path() {
-    for (path, version, want) in [
-        ("/v1/models", None, Dialect::Chat),
-        ("/openai/v1/models", None, Dialect::Chat),
-        ("/v1/models", Some("2023-06-01"), Dialect::Anthropic),
-        ("/anthropic/v1/models", None, Dialect::Anthropic),
-        ("/anthropic/v1/models/x", None, Dialect::Anthropic),
+fn the_form_is_that_of_the_path_or_of_the_client() {
+    let [none, anthropic, google, both] =
+        [(false, false), (true, false), (false, true), (true, true)]
+            .map(|(anthropic, google)| Signs { anthropic, google });
+    for (path, signs, want) in [
+        ("/v1/models", none, Dialect::Chat),
+        ("/openai/v1/models", none, Dialect::Chat),
+        ("/v1/models", anthropic, Dialect::Anthropic),
+        ("/v1/models", both, Dialect::Anthropic),
+        ("/anthropic/v1/models", none, Dialect::Anthropic),
+        ("/anthropic/v1/models", google, Dialect::Anthropic),
+        ("/anthropic/v1/models/x", none, Dialect::Anthropic),
+        ("/v1/models", google, Dialect::Gemini),
+        ("/v1/models/x", google, Dialect::Gemini),
+        ("/v1beta/models", none, Dialect::Gemini),
+        ("/v1beta/models/x", anthropic, Dialect::Gemini),
+    ] {
+        assert_eq!(form(path, signs), want, "{path} {signs:?}");
+    }
+}
+
+// LLM-70
+#[test]
+fn gemini_lists_come_in_pages() {
+    let names: Vec<String> = (100..200).map(|n| format!("m-{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for (query, first, count, next) in [
+        ("", "m-100", 50, Some("m-149")),
+        ("pageSize=0", "m-100", 50, Some("m-149")),
+        ("page_size=1&pageToken=", "m-100", 1, Some("m-100")),
+        ("pageSize=2000", "m-100", 100, None),
+        (
+            "pageSize=5&pageToken=m%2D190&queryBase=true",
+            "m-191",
+            5,
+            Some("m-195"),
+        ),
+        ("pageToken=m-149", "m-150", 50, None),
+    ] {
+        let page = Page::parse_gemini(Some(query.as_bytes())).unwrap();
+        let list = value(&list_gemini(&names, &page, Listed::named));
+        let models = list["models"].as_array().unwrap();
+        assert_eq!(models.len(), count, "{query}");
+        assert_eq!(models[0]["name"], format!("models/{first}"), "{query}");
+        assert_eq!(list["nextPageToken"].as_str(), next, "{query}");
+    }
+    let empty = value(&list_gemini(
+        &[],
+        &Page::parse_gemini(None).unwrap(),
+        Listed::named,
+    ));
+    assert_eq!(empty, json!({"models": []}));
+    for (query, error) in [
+        ("pageSize=-1", PageError::PageSize),
+        ("pageSize=ten", PageError::PageSize),
+        ("pageSize=1&page_size=2", PageError::Query),
+        ("pageToken=a&pageToken=b", PageError::Query),
+        ("pageToken=%ff", PageError::Query),
     ] {
         assert_eq!(
-            form(path, version.map(str::as_bytes)),
-            want,
-            "{path} {version:?}"
+            Page::parse_gemini(Some(query.as_bytes())),
+            Err(error),
+            "{query}"
         );
     }
 }
@@ -54,6 +107,7 @@ fn what_is_known_of_a_model_is_told() {
         owner: Some("mine"),
         max_input_tokens: Some(200_000),
         max_tokens: Some(64_000),
+        generates: true,
     };
     assert_eq!(
         value(&one_openai(known)),
@@ -65,6 +119,17 @@ fn what_is_known_of_a_model_is_told() {
             "type": "model", "id": "a", "display_name": "A \"1\"", "created_at": "2025-09-29T00:00:00Z",
             "lifecycle": "active", "max_input_tokens": 200_000, "max_tokens": 64_000,
         }),
+    );
+    assert_eq!(
+        value(&one_gemini(known)),
+        json!({
+            "name": "models/a", "displayName": "A \"1\"", "inputTokenLimit": 200_000,
+            "outputTokenLimit": 64_000, "supportedGenerationMethods": ["generateContent", "countTokens"],
+        }),
+    );
+    assert_eq!(
+        value(&one_gemini(Listed::named("a/b"))),
+        json!({"name": "models/a/b", "displayName": "a/b", "supportedGenerationMethods": []}),
     );
 }
 
