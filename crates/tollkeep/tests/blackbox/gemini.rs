@@ -168,7 +168,7 @@ fn a_stream_is_passed_on_byte_for_byte_and_metered() {
     );
 }
 
-// LED-10 LED-19
+// LED-10 LED-32
 #[test]
 fn what_a_call_used_and_cost_is_recorded() {
     let origin = Origin::start(answers);
@@ -383,6 +383,7 @@ fn queries_ask_for_no_other_form_and_carry_no_credential() {
 
 // LLM-12 LLM-60 ID-60
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn refusals_are_in_the_form_of_the_dialect() {
     let origin = Origin::start(answers);
     let lines = "llm: { max_request_body_bytes: 4096 }\n";
