@@ -260,7 +260,7 @@ fn a_rule_on_a_parameter_holds_wherever_the_parameter_stands() {
             "required",
             json!({"param_required": ["max_tokens"]}),
             GENERATE,
-            plain.clone(),
+            plain,
             400,
             "param_not_allowed",
         ),
