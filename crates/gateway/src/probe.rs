@@ -7,11 +7,14 @@ use crate::worker::Shared;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_http1::write;
+use tollkeep_llm::catalog::Speaks;
 use tollkeep_net::fetch::{self, Bounds, FetchError};
 use zeroize::Zeroizing;
 
 /// The list of models, which every kind of provider has.
 const PATH: &str = "/v1/models";
+/// The same at Google, whose version is another.
+const GEMINI_PATH: &str = "/v1beta/models";
 /// The list may be long.
 const BOUNDS: Bounds = Bounds {
     bytes_max: 8 * 1024 * 1024,
@@ -58,8 +61,12 @@ impl Shared {
         if kind.name == "anthropic" && !settles("anthropic-version") {
             lines.extend_from_slice(b"anthropic-version: 2023-06-01\r\n");
         }
+        let path = match kind.speaks {
+            Speaks::Gemini => GEMINI_PATH,
+            Speaks::Chat | Speaks::ChatAndResponses | Speaks::Anthropic | Speaks::All => PATH,
+        };
         Some(CredentialProbe {
-            path: kind.path(target.endpoint.url.path(), PATH),
+            path: kind.path(target.endpoint.url.path(), path),
             target,
             lines,
         })

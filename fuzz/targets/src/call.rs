@@ -1,6 +1,7 @@
 //! The JSON body of a call to a model.
 
 use tollkeep_llm::body::CallView;
+use tollkeep_llm::gemini::{GeminiFault, GeminiView, with_model};
 
 /// The bytes are a request body.
 ///
@@ -13,12 +14,30 @@ pub fn call(data: &[u8]) {
         Ok(view) => {
             assert!(shallow.is_err() || shallow.as_ref() == Ok(view));
             check_renamed(data, view);
+            check_gemini(data);
         }
         Err(refusal) => {
             assert!(refusal.offset <= data.len() && !refusal.message().is_empty());
             assert!(shallow.is_err());
         }
     }
+}
+
+/// Once every name of its model is another, a body names that one and no other.
+fn check_gemini(data: &[u8]) {
+    let edited = with_model(data, "m");
+    assert!(edited.is_ok(), "what was read strictly can be read");
+    let edited = edited.ok().flatten();
+    let body = edited.as_deref().unwrap_or(data);
+    let before = GeminiView::read(data, "m");
+    match GeminiView::read(body, "m") {
+        Err(fault) => assert!(!matches!(
+            fault,
+            GeminiFault::OtherModel | GeminiFault::Unreadable
+        )),
+        Ok(view) => assert!(before.is_err() || before == Ok(view)),
+    }
+    assert!(CallView::read(body, 64).is_ok(), "still strict JSON");
 }
 
 fn check_renamed(data: &[u8], view: &CallView<'_>) {

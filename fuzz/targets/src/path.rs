@@ -1,5 +1,6 @@
 //! A request target: its canonical path and its query.
 
+use tollkeep_llm::gemini::{model_of, write_model};
 use tollkeep_llm::surface::model_id;
 use tollkeep_llm::surface_of;
 use tollkeep_types::path::{PathRules, canonicalize, check_query, split_target};
@@ -78,6 +79,15 @@ fn check_canonical(path: &str) {
         surface_of("POST", path),
         model_id(path),
     );
+    if let Some(model) = model_of(path) {
+        let mut written = Vec::new();
+        assert!(write_model(&mut written, &model), "{path}");
+        let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b':');
+        assert!(written.iter().all(plain), "{path}");
+        let mut segments = written.split(|byte| *byte == b'/');
+        let leads = |segment: &[u8]| matches!(segment, b"" | b"." | b"..");
+        assert!(!segments.any(leads), "{path}");
+    }
 }
 
 /// The percent-decoded bytes, as a careless reader would make them.

@@ -101,10 +101,10 @@ pub struct Credential {
 keys! {
     /// An LLM provider.
     pub(crate) struct ProviderFile {
-        /// What it is: `openai`, `anthropic`, `openrouter`, `groq`, `deepseek`, `mistral`,
+        /// What it is: `openai`, `anthropic`, `gemini`, `openrouter`, `groq`, `deepseek`, `mistral`,
         /// `together`, `fireworks`, `xai`, `perplexity`, `cerebras`, `vllm`, `ollama`,
         /// `llamacpp`, `lmstudio`, `openai-compatible` or `sandbox`. Default: its name, if that
-        /// is one of these, or `claude` or `codex`.
+        /// is one of these, or `claude`, `codex` or `google`.
         kind: Option<ProviderKind> = parsed("kind of provider", read_kind).optional(),
         /// Scheme, host, port and base path. Default: that of the kind, where it has one.
         /// `http` only for private addresses.

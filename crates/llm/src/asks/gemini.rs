@@ -58,8 +58,10 @@ impl Asks {
             return Err(Broken);
         }
         cursor.members(|key, cursor| {
-            if key_text(key)? != "parts" {
-                return self.data(cursor);
+            match &*key_text(key)? {
+                "parts" => {}
+                "role" => return cursor.skip(),
+                _ => return self.data(cursor),
             }
             match cursor.first() {
                 Some(b'[') => cursor.items(|part| self.gemini_part(part, depth)),

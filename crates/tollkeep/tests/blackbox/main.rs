@@ -69,6 +69,8 @@ mod fixture;
 mod framing;
 mod front_door;
 mod front_door_jwt;
+mod gemini;
+mod gemini_rules;
 mod hardening;
 mod head_hold;
 mod headers;
