@@ -221,6 +221,7 @@ fn record(under: Under, facts: &Facts, redactor: &Redactor) -> CallRecord {
         project: token.map_or(NOBODY, |token| token.project.id),
         lineage: token.map(|token| token.lineage.id),
         token: token.map(|token| token.id),
+        method: facts.method,
         route: named(facts.route.as_ref(), "-"),
         provider: named(facts.asked.as_ref().map(|asked| &asked.name), ""),
         model_requested: llm

@@ -191,6 +191,7 @@ mod tests {
             project: ProjectId::from_bytes([3; 16]),
             lineage: None,
             token: None,
+            method: "POST",
             route: Arc::from("r"),
             provider: Arc::from("p"),
             model_requested: Arc::from("m"),

@@ -31,6 +31,8 @@ pub struct CallRecord {
     pub lineage: Option<LineageId>,
     /// Its token.
     pub token: Option<TokenId>,
+    /// With which method it came; empty if that is not known.
+    pub method: &'static str,
     /// The name of the route.
     pub route: Arc<str>,
     /// The name of the provider.
@@ -77,13 +79,13 @@ pub struct PriceMark {
     pub sha256: Arc<str>,
 }
 
-const COLUMNS: usize = 33;
+const COLUMNS: usize = 34;
 
 const HEAD: &str = "INSERT INTO usage_records (id, tenant_id, at, quality, bound, cost, tokens,
       output_tokens, billable_tokens, requests, charged, hold_version, is_swept, is_corrected,
       request_id, attempt, project_id, lineage_id, token_id, route, provider, model_requested,
       model_served, lines, flags, bound_method, upstream_cost, price_version, price_sha256,
-      started_at, duration_ms, from_cache, status)";
+      started_at, duration_ms, from_cache, status, method)";
 
 static RECORDS: Bulk = Bulk::new(COLUMNS, HEAD, "");
 
@@ -98,7 +100,7 @@ const TELL: &str = "UPDATE usage_records SET request_id = $2, attempt = $3, proj
     lineage_id = $5, token_id = $6, route = $7, provider = $8, model_requested = $9,
     model_served = $10, lines = $11, flags = $12, bound_method = $13, upstream_cost = $14,
     price_version = $15, price_sha256 = $16, started_at = $17, duration_ms = $18,
-    from_cache = $19, status = $20
+    from_cache = $19, status = $20, method = $21
   WHERE id = $1";
 
 /// Texts that many records in a row have.
@@ -109,6 +111,7 @@ pub(super) struct Common {
     lineage: Repeated<LineageId>,
     token: Repeated<TokenId>,
     quality: Repeated<Quality>,
+    bound_method: Repeated<&'static str>,
     method: Repeated<&'static str>,
 }
 
@@ -224,7 +227,7 @@ fn sums(charge: &Charge) -> [Value; 5] {
 }
 
 /// How many columns the gateway tells.
-const TOLD: usize = 19;
+const TOLD: usize = 20;
 
 /// The columns that the gateway tells.
 fn told(
@@ -266,7 +269,7 @@ fn told(
         lines.transpose()?.into(),
         flags.map(flags_text).transpose()?.into(),
         (about.bound_method)
-            .map(|method| common.method.of(method, |method| method))
+            .map(|method| common.bound_method.of(method, |method| method))
             .into(),
         about.upstream_cost.map(Amount::units).into(),
         version.into(),
@@ -275,6 +278,10 @@ fn told(
         count(about.duration_ms).into(),
         about.from_cache.into(),
         about.status.map(i64::from).into(),
+        Some(about.method)
+            .filter(|method| !method.is_empty())
+            .map(|method| common.method.of(method, |method| method))
+            .into(),
     ]);
     Ok(())
 }

@@ -153,6 +153,7 @@ pub(crate) fn about(number: u8, tenant: TenantId, project: ProjectId) -> CallRec
         project,
         lineage: None,
         token: None,
+        method: "POST",
         route: "chat".into(),
         provider: "openai".into(),
         model_requested: "gpt".into(),
