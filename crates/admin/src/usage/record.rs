@@ -47,6 +47,12 @@ pub(super) const SHOWN: &[Member] = &[
         "What the upstream asks, where that is another amount",
     )
     .or_null(),
+    text(
+        "markup",
+        20,
+        "The factor it is charged by, where that is more than its upstream asks",
+    )
+    .or_null(),
     number("tokens", "Tokens in all"),
     number("output_tokens", "Tokens of output"),
     number("billable_tokens", "Tokens without those read from a cache"),
@@ -106,6 +112,7 @@ pub(super) fn shown(record: &UsageRecord) -> Value {
         "cost_nano_usd": record.has_cost().then(|| cost.units()),
         "cost_usd": record.has_cost().then(|| usd(cost)),
         "upstream_cost_nano_usd": record.upstream_cost.map(|cost| cost.units()),
+        "markup": record.markup,
         "tokens": tokens.units(),
         "output_tokens": output_tokens.units(),
         "billable_tokens": billable_tokens.units(),

@@ -204,6 +204,7 @@ mod tests {
             bound_method: None,
             charge: Charge::NOTHING,
             upstream_cost: None,
+            markup: None,
             price: None,
             started_at: WallMillis(0),
             duration_ms: 0,

@@ -31,6 +31,8 @@ struct AboutText {
     method: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    markup: Option<String>,
     /// The version of the price table, and its hash.
     #[serde(skip_serializing_if = "Option::is_none")]
     price: Option<(String, String)>,
@@ -50,6 +52,7 @@ pub(super) fn about_text(about: &CallRecord) -> Result<String, StoreError> {
         by: Some(about.method)
             .filter(|method| !method.is_empty())
             .map(str::to_owned),
+        markup: about.markup.map(|markup| markup.to_string()),
         price: price.map(|mark| (mark.version.to_string(), mark.sha256.to_string())),
         started_at: about.started_at.0,
     })
@@ -87,6 +90,7 @@ pub(super) fn about_of(row: &Row, bound: Charge) -> Result<Option<Arc<CallRecord
         bound_method: told.method.as_ref().and_then(method),
         charge: Charge::NOTHING,
         upstream_cost: None::<Amount>,
+        markup: told.markup.and_then(|markup| markup.parse().ok()),
         price: told.price.map(|(version, sha256)| PriceMark {
             version: version.into(),
             sha256: sha256.into(),

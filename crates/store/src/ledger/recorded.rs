@@ -54,6 +54,8 @@ pub struct UsageRecord {
     pub charged: Covers,
     /// What the upstream asks for it, where that is another amount.
     pub upstream_cost: Option<Amount>,
+    /// The factor that it is charged by, where that is more than its upstream asks.
+    pub markup: Option<String>,
     /// The version of the price table, and its SHA-256.
     pub price_version: Option<String>,
     /// In hex.
@@ -88,7 +90,7 @@ macro_rules! read_columns {
         "id, tenant_id, at, request_id, attempt, project_id, lineage_id, token_id, method, route, provider,
      model_requested, model_served, lines, quality, flags, bound, bound_method, cost, tokens,
      output_tokens, billable_tokens, requests, charged, upstream_cost, price_version, price_sha256,
-     is_swept, is_corrected, started_at, duration_ms, from_cache, status, receipt_chain, receipt_seq"
+     is_swept, is_corrected, started_at, duration_ms, from_cache, status, markup, receipt_chain, receipt_seq"
     };
 }
 pub(super) use read_columns;
@@ -121,6 +123,7 @@ pub(super) fn read(row: &Row) -> Result<UsageRecord, StoreError> {
         charge: columns::charge(row)?,
         charged: covers_of(row, "charged")?,
         upstream_cost: upstream_cost.and_then(Amount::new),
+        markup: row::value(row, "markup")?,
         price_version: row::value(row, "price_version")?,
         price_sha256: row::value(row, "price_sha256")?,
         is_swept: row::value(row, "is_swept")?,
