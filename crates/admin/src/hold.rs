@@ -38,7 +38,8 @@ const SHOWN: &[Member] = &[
 const SETTLE: &[Member] = &[
     amount(
         "cost",
-        "What the call cost: \"$0.0125\" or {\"nano_usd\": N}",
+        "What its upstream asks for the call: \"$0.0125\" or {\"nano_usd\": N}. Its payer is charged that \
+         times the markup of the call, if it has one",
     )
     .required(),
     text("reason", 200, "Why, for the records").required(),

@@ -158,6 +158,8 @@ struct Guts {
     id: HoldId,
     bound: Charge,
     sure: Sure,
+    /// What its upstream may ask at most, where that is another amount than the bound.
+    owed: Option<Amount>,
     slices: SmallVec<[Taken; POTS_INLINE]>,
     strict: Covers,
     outbox: Arc<dyn Outbox>,
@@ -165,10 +167,18 @@ struct Guts {
 
 impl Guts {
     fn end(self, outcome: Outcome) {
-        self.end_owing(outcome, None);
+        self.end_asked(outcome, None);
     }
 
-    fn end_owing(self, outcome: Outcome, owed: Option<Owed>) {
+    /// Ends it, `asked` being what its upstream asks: if nobody knows that, as much as it may.
+    fn end_asked(self, outcome: Outcome, asked: Option<Amount>) {
+        let owed = self.owed.map(|bound| Owed {
+            bound,
+            actual: match outcome {
+                Outcome::Released(_) | Outcome::Borne(_) => Amount::ZERO,
+                Outcome::Settled { .. } => asked.unwrap_or(bound),
+            },
+        });
         let slices = self
             .slices
             .into_iter()
@@ -248,6 +258,7 @@ pub fn take(
         id,
         bound,
         sure,
+        owed: None,
         slices: taken,
         strict: Covers::new(),
         outbox: Arc::clone(outbox),
@@ -318,6 +329,7 @@ impl Partial {
             id,
             bound,
             sure,
+            owed: None,
             slices: self.0,
             strict,
             outbox: Arc::clone(outbox),
@@ -354,6 +366,14 @@ impl Held {
     pub fn in_store(&self) -> Option<Charge> {
         let guts = self.0.as_ref().filter(|guts| !guts.strict.is_empty());
         guts.map(|guts| guts.bound)
+    }
+
+    /// The same, where its upstream may ask another amount at most than the bound: without a markup.
+    pub fn owing(mut self, most: Option<Amount>) -> Self {
+        if let Some(guts) = &mut self.0 {
+            guts.owed = most;
+        }
+        self
     }
 
     /// The first byte is about to be written upstream.
@@ -409,10 +429,10 @@ impl Committed {
         }
     }
 
-    /// The same, where the upstream asks something else than is charged.
-    pub fn settle_owing(mut self, quality: Quality, actual: Charge, owed: Owed) {
+    /// The same, of a hold that owes another amount than is charged: what its upstream asks.
+    pub fn settle_asked(mut self, quality: Quality, actual: Charge, asked: Amount) {
         if let Some(guts) = self.0.take() {
-            guts.end_owing(Outcome::Settled { quality, actual }, Some(owed));
+            guts.end_asked(Outcome::Settled { quality, actual }, Some(asked));
         }
     }
 
@@ -446,6 +466,14 @@ impl Drop for Committed {
 impl Reserved {
     pub fn id(&self) -> Option<HoldId> {
         self.0.as_ref().map(|guts| guts.id)
+    }
+
+    /// The same, where its upstream may ask another amount at most than the bound.
+    pub(crate) fn owing(mut self, most: Option<Amount>) -> Self {
+        if let Some(guts) = &mut self.0 {
+            guts.owed = most;
+        }
+        self
     }
 
     /// The store has committed it.

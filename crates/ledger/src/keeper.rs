@@ -46,6 +46,8 @@ pub struct Ask {
     pub hold: HoldId,
     pub bound: Charge,
     pub budgets: SmallVec<[BudgetId; 5]>,
+    /// What its upstream may ask at most, where that is another amount than the bound.
+    pub owed: Option<Amount>,
     /// Whether the bound is one, or a guess for pots without a hard limit.
     pub sure: Sure,
     /// Prepaid credit that has to bear it too, and in which measure.

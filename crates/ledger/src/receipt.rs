@@ -13,6 +13,8 @@ use serde_json::{Map, Value, json};
 use tollkeep_types::WallMillis;
 use tollkeep_types::usage::{Class, ImageCount, Line, Lines, Modifiers, Service, Unit, Usage};
 
+/// The rail of what prepaid accounts give.
+const CREDIT: &str = "credit";
 /// Lines of a call at most, and bytes of the payload of a receipt.
 const LINES_MAX: usize = 64;
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
@@ -46,6 +48,8 @@ pub struct Receipt {
     pub chain: String,
     pub seq: u64,
     pub prev: String,
+    /// With which method the call came, where that is known.
+    pub method: Option<String>,
     pub route: String,
     pub model_asked: String,
     pub model_served: Option<String>,
@@ -61,6 +65,8 @@ pub struct Receipt {
     /// What the upstream asks by the table, where that is another amount: without a markup, or where the
     /// operator bears it.
     pub upstream: Option<i64>,
+    /// What prepaid accounts gave for it.
+    pub paid: Vec<PaidText>,
     pub hold: Option<String>,
     /// `settled` or `released`.
     pub state: String,
@@ -70,6 +76,15 @@ pub struct Receipt {
     pub corrected: bool,
     /// The hash of the receipt that said otherwise before, which this one puts right.
     pub adj: Option<String>,
+}
+
+/// What a prepaid account gave for a call.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PaidText {
+    pub account: String,
+    /// `usd`, in nano-dollars, `tokens` or `requests`.
+    pub unit: String,
+    pub amount: i64,
 }
 
 /// A provider as price tables know it.
@@ -105,6 +120,7 @@ impl Receipt {
         put("chain", json!(self.chain));
         put("seq", json!(self.seq));
         put("prev", json!(self.prev));
+        put("method", json!(self.method));
         put("route", json!(self.route));
         put("model", json!(self.model_served));
         put("model_asked", json!(self.model_asked));
@@ -124,6 +140,8 @@ impl Receipt {
             members.insert("upstream".to_owned(), upstream.into());
         }
         put("cost", cost);
+        let paid: Vec<_> = self.paid.iter().map(PaidText::value).collect();
+        put("pay", json!(Some(paid).filter(|paid| !paid.is_empty())));
         put("hold", json!(self.hold));
         put("state", json!(self.state));
         put("quality", json!(self.quality));
@@ -160,6 +178,7 @@ impl Receipt {
             chain: all.text("chain")?,
             seq: all.number("seq")?,
             prev: all.text("prev")?,
+            method: all.text("method").ok(),
             route: all.text("route")?,
             model_asked: all.text("model_asked")?,
             model_served: all.text("model").ok(),
@@ -174,6 +193,7 @@ impl Receipt {
             cost: cost.amount("amount")?,
             bound: cost.amount("bound")?,
             upstream: cost.amount("upstream").ok(),
+            paid: paid_of(value.get("pay"))?,
             hold: all.text("hold").ok(),
             state: all.text("state")?,
             quality: all.text("quality")?,
@@ -232,6 +252,25 @@ impl Receipt {
         cost.map(|cost| cost.get())
             .map_err(|error| ReceiptFault::NoCost(error.to_string()))
     }
+}
+
+impl PaidText {
+    fn value(&self) -> Value {
+        json!({"rail": CREDIT, "id": self.account, "unit": self.unit, "amount": self.amount})
+    }
+}
+
+fn paid_of(value: Option<&Value>) -> Result<Vec<PaidText>, ReceiptFault> {
+    let listed = value.and_then(Value::as_array).into_iter().flatten();
+    let read = listed.map(|one| {
+        let one = Members(one);
+        Ok(PaidText {
+            account: one.text("id")?,
+            unit: one.text("unit")?,
+            amount: one.amount("amount")?,
+        })
+    });
+    read.collect()
 }
 
 struct Members<'v>(&'v Value);
@@ -319,6 +358,7 @@ mod tests {
             chain: "rep_1.7".to_owned(),
             seq: 1,
             prev: "0".repeat(64),
+            method: Some("POST".to_owned()),
             route: "chat".to_owned(),
             model_asked: "m".to_owned(),
             model_served: Some("m".to_owned()),
@@ -334,6 +374,11 @@ mod tests {
             cost: 5,
             bound: 9,
             upstream: None,
+            paid: vec![PaidText {
+                account: "acc_1".to_owned(),
+                unit: "usd".to_owned(),
+                amount: 5,
+            }],
             hold: None,
             state: "settled".to_owned(),
             quality: "reported".to_owned(),
@@ -351,6 +396,15 @@ mod tests {
             ..receipt()
         };
         assert_eq!(Receipt::read(corrects.payload().as_bytes()), Ok(corrects));
+        // Those from before named no method, and most calls are not paid for.
+        let bare = Receipt {
+            method: None,
+            paid: Vec::new(),
+            ..receipt()
+        };
+        let text = bare.payload();
+        assert!(!text.contains("method") && !text.contains("pay"), "{text}");
+        assert_eq!(Receipt::read(text.as_bytes()), Ok(bare));
         let receipt = receipt();
         let text = receipt.payload();
         assert_eq!(Receipt::read(text.as_bytes()), Ok(receipt));
@@ -369,6 +423,10 @@ mod tests {
             (
                 "a member twice",
                 text.replacen("\"seq\":1,", "\"seq\":1,\"seq\":1,", 1),
+            ),
+            (
+                "another rail",
+                text.replacen("\"rail\":\"credit\"", "\"rail\":\"x402\"", 1),
             ),
             ("no JSON", "x".to_owned()),
         ] {

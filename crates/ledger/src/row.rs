@@ -279,6 +279,8 @@ pub struct HoldRow {
     pub state: HoldState,
     pub version: u32,
     pub bound: Charge,
+    /// What its upstream may ask at most, where that is another amount than the bound.
+    pub owed: Option<Amount>,
     pub covers: Covers,
     pub expires_at: WallMillis,
 }

@@ -46,6 +46,8 @@ pub struct Grant {
     pub hold: HoldId,
     pub life: Life,
     pub bound: Charge,
+    /// What its upstream may ask at most, where that is another amount.
+    pub owed: Option<Amount>,
     pub wishes: SmallVec<[Wish; 4]>,
     /// Held, or committed at once: what is durable before the first byte has to be committed.
     pub state: HoldState,
@@ -59,6 +61,22 @@ pub struct LeaseRef {
     pub key: WindowKey,
     pub epoch: u64,
     pub serial: u32,
+}
+
+/// What an upstream asks for a call whose cost was not known, where that is another amount than is
+/// charged for it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Asked {
+    /// What was booked as its cost so far, and what beyond its bound.
+    pub within: Amount,
+    pub overrun: Amount,
+    pub truth: Amount,
+}
+
+impl Asked {
+    fn booked(&self) -> Amount {
+        self.within.plus(self.overrun).unwrap_or(Amount::MAX)
+    }
 }
 
 /// What the store is asked to do, in one transaction each. Most are ends of calls, thousands a second: what
@@ -127,6 +145,8 @@ pub enum Command {
     Correct {
         usage: Box<UsageRow>,
         actual: Box<Charge>,
+        /// `None`: its upstream asks what is charged.
+        asked: Option<Box<Asked>>,
     },
     Recall(WindowKey),
     Warn {
@@ -173,12 +193,7 @@ impl Command {
                 amount,
             } => plan_take((*lease, *budget), *life, *amount, facts),
             Self::Refill { lease, amount } => plan_refill(lease, *amount, facts),
-            Self::Renew(lease) => Ok(vec![by_owner(
-                lease,
-                LeaseThen::Renew {
-                    expires_at: after(now, TTL_MS),
-                },
-            )]),
+            Self::Renew(lease) => Ok(vec![renewed(lease, now)]),
             Self::Return { lease, amount } => Ok(plan_return(lease, *amount)),
             Self::Grant(grant) => plan_grant(grant, facts),
             Self::Confirm { hold, version } => Ok(vec![Write::Hold {
@@ -205,7 +220,11 @@ impl Command {
                 used,
                 lost_at,
             } => lost::plan_resolve(lease, *used, *lost_at, facts),
-            Self::Correct { usage, actual } => Ok(ending::correct(usage, actual)),
+            Self::Correct {
+                usage,
+                actual,
+                asked,
+            } => Ok(ending::correct(usage, actual, asked.as_deref())),
             Self::Recall(key) => Ok(vec![Write::Recall(*key)]),
             Self::Warn { key, percent } => Ok(vec![Write::Warn {
                 key: *key,
@@ -231,6 +250,11 @@ impl Command {
     }
 }
 
+fn renewed(lease: &LeaseRef, now: WallMillis) -> Write {
+    let expires_at = after(now, TTL_MS);
+    by_owner(lease, LeaseThen::Renew { expires_at })
+}
+
 /// The row of a hold that never was, so that an earlier wish for it can't be granted any more.
 fn buried(hold: HoldId, life: Life, now: WallMillis) -> Write {
     Write::NewHold(Box::new(HoldRow {
@@ -239,6 +263,7 @@ fn buried(hold: HoldId, life: Life, now: WallMillis) -> Write {
         state: HoldState::Released,
         version: 0,
         bound: Charge::NOTHING,
+        owed: None,
         covers: Covers::new(),
         expires_at: now,
     }))
@@ -369,6 +394,7 @@ fn plan_grant(grant: &Grant, facts: &dyn Facts) -> Plan {
             state: grant.state,
             version: 0,
             bound: grant.bound,
+            owed: grant.owed,
             covers,
             expires_at: after(facts.now(), grant.ttl_ms),
         })),

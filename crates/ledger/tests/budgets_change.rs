@@ -119,6 +119,7 @@ impl House {
                 cost,
                 ..Charge::NOTHING
             },
+            owed: None,
             budgets: [ID].into_iter().collect(),
             sure: Sure::Bound,
             accounts: [].into_iter().collect(),
@@ -331,6 +332,7 @@ fn committed(version: u32) -> Reply {
             cost: amount(10),
             ..Charge::NOTHING
         },
+        owed: None,
         covers: Covers::new(),
         expires_at: WallMillis(0),
     };

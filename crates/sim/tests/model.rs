@@ -156,6 +156,7 @@ impl House {
         let ask = Ask {
             hold,
             bound,
+            owed: None,
             budgets: self.budgets.iter().copied().collect(),
             sure: Sure::Bound,
             accounts: [].into_iter().collect(),

@@ -90,6 +90,9 @@ pub enum Conflict {
     /// What the call cost is known.
     #[error("the cost is known")]
     HoldSettled,
+    /// With its markup the cost is more than can be reckoned with.
+    #[error("with its markup the cost is too large")]
+    CostTooLarge,
     /// There are as many prices or price tables as there may be.
     #[error("there are too many prices")]
     PricesFull,

@@ -76,6 +76,8 @@ const MIGRATIONS: &[Migration] = &[
     step!(66, "0066", "credit_sessions"),
     step!(67, "0067", "payers_credit"),
     step!(70, "0070", "accounts_of_providers"),
+    step!(71, "0071", "methods_and_receipts"),
+    step!(72, "0072", "markups_of_calls"),
 ];
 
 /// What is done about a schema of an earlier version.

@@ -58,6 +58,7 @@ fn of_conflict(conflict: Conflict) -> Problem {
         Conflict::CredentialsFull => "There are too many credentials.",
         Conflict::HoldOpen => "The call is under way: its cost is not known yet.",
         Conflict::HoldSettled => "What the call cost is known, or was said before.",
+        Conflict::CostTooLarge => "With its markup that is more than can be reckoned with.",
         Conflict::PricesFull => "There are too many prices or price tables.",
         Conflict::PriceKnown => "Another override has that model, or marks up the same calls.",
         Conflict::SliceResolved => "Nothing of the slice is in doubt, or it was resolved before.",

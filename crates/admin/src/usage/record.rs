@@ -22,6 +22,7 @@ pub(super) const SHOWN: &[Member] = &[
     crate::shape::id("project_id", "prj_", "The project").or_null(),
     crate::shape::id("token_id", "tid_", "The token").or_null(),
     crate::shape::id("lineage_id", "lin_", "The line of the token").or_null(),
+    text("method", 16, "With which method the call came").or_null(),
     text("route", 256, "The route").or_null(),
     text("provider", 256, "The provider").or_null(),
     text("model_requested", 256, "The model that was asked for").or_null(),
@@ -46,6 +47,12 @@ pub(super) const SHOWN: &[Member] = &[
         "What the upstream asks, where that is another amount",
     )
     .or_null(),
+    text(
+        "markup",
+        20,
+        "The factor it is charged by, where that is more than its upstream asks",
+    )
+    .or_null(),
     number("tokens", "Tokens in all"),
     number("output_tokens", "Tokens of output"),
     number("billable_tokens", "Tokens without those read from a cache"),
@@ -57,6 +64,13 @@ pub(super) const SHOWN: &[Member] = &[
     number("duration_ms", "How long it took").or_null(),
     switch("from_cache", "A kept answer was given"),
     number("status", "The status of the answer").or_null(),
+    text(
+        "receipt_chain",
+        80,
+        "The chain of its receipt, if it has one",
+    )
+    .or_null(),
+    number("receipt_seq", "The place of its receipt in that chain").or_null(),
 ];
 
 pub(super) fn shown(record: &UsageRecord) -> Value {
@@ -81,6 +95,7 @@ pub(super) fn shown(record: &UsageRecord) -> Value {
         "project_id": record.project,
         "token_id": record.token,
         "lineage_id": record.lineage,
+        "method": record.method,
         "route": record.route,
         "provider": record.provider,
         "model_requested": record.model_requested,
@@ -97,6 +112,7 @@ pub(super) fn shown(record: &UsageRecord) -> Value {
         "cost_nano_usd": record.has_cost().then(|| cost.units()),
         "cost_usd": record.has_cost().then(|| usd(cost)),
         "upstream_cost_nano_usd": record.upstream_cost.map(|cost| cost.units()),
+        "markup": record.markup,
         "tokens": tokens.units(),
         "output_tokens": output_tokens.units(),
         "billable_tokens": billable_tokens.units(),
@@ -108,5 +124,7 @@ pub(super) fn shown(record: &UsageRecord) -> Value {
         "duration_ms": record.duration_ms,
         "from_cache": record.from_cache,
         "status": record.status,
+        "receipt_chain": record.receipt.as_ref().map(|(chain, _)| chain),
+        "receipt_seq": record.receipt.as_ref().map(|(_, seq)| seq),
     })
 }

@@ -10,12 +10,12 @@ use crate::record::{Facts, LlmFacts};
 use std::borrow::Cow;
 use std::sync::Arc;
 use tollkeep_ledger::amount::{Amount, Charge};
-use tollkeep_ledger::hold::{NotBilled, Owed, Sure};
+use tollkeep_ledger::hold::{NotBilled, Sure};
 use tollkeep_ledger::price::{Book, CostError};
 use tollkeep_ledger::row::Quality;
 use tollkeep_observe::redact::Redactor;
 use tollkeep_store::ledger::{CallRecord, PriceMark};
-use tollkeep_types::money::NanoUsd;
+use tollkeep_types::money::{NanoUsd, Ratio};
 use tollkeep_types::usage::{Class, Flags, Lines, UsageReport};
 use tollkeep_types::{ProjectId, TenantId, WallMillis};
 
@@ -31,6 +31,7 @@ impl Holds {
             bound: hold.quote.charge,
             bound_method: hold.quote.is_priced.then_some(hold.quote.method.name()),
             price: hold.quote.is_priced.then(|| mark(&hold.book)),
+            markup: markup(&hold.quote),
         };
         let llm = facts.llm.as_ref();
         let told = llm.and_then(|llm| llm.told.as_ref());
@@ -51,7 +52,10 @@ impl Holds {
         let marked_up = || llm.filter(|_| hold.quote.is_priced).and_then(asked);
         let unasked = facts.from_cache.then_some(Amount::ZERO);
         let record = CallRecord {
-            upstream_cost: unasked.or(borne).or_else(marked_up),
+            upstream_cost: unasked
+                .or(borne)
+                .or_else(marked_up)
+                .or_else(|| hold.owed_unsaid(report, cost)),
             ..record(under, facts, redactor)
         };
         self.inbox.put(Message::Record(hold.id, Arc::new(record)));
@@ -62,10 +66,7 @@ impl Holds {
                 let known = Known {
                     report,
                     cost,
-                    owed: asked.map(|actual| Owed {
-                        bound: hold.quote.upstream_cost,
-                        actual,
-                    }),
+                    asked,
                     certain_output,
                 };
                 end((state, hold.quote, hold.gate), known);
@@ -86,6 +87,22 @@ impl CallHold {
     pub(crate) fn charged_at_most(&self) -> Option<NanoUsd> {
         let is_bound = self.quote.is_priced && self.quote.sure == Sure::Bound;
         is_bound.then(|| NanoUsd::new(self.quote.charge.cost.units()))
+    }
+
+    /// What its upstream may ask at most, where nobody says what it does and that is another amount than
+    /// is charged.
+    fn owed_unsaid(
+        &self,
+        report: Option<&UsageReport>,
+        known_cost: Option<&Result<NanoUsd, CostError>>,
+    ) -> Option<Amount> {
+        let is_free = matches!(report, Some(UsageReport::Released));
+        let is_sent = matches!(self.state, State::Committed(_));
+        let is_unsaid = matches!(report, Some(UsageReport::Unknown(_)) | None)
+            || !matches!(known_cost, Some(Ok(_)));
+        self.quote
+            .owed()
+            .filter(|_| is_sent && !is_free && is_unsaid)
     }
 
     /// What its upstream asks for it at most, if it may ask for anything.
@@ -112,6 +129,7 @@ impl Exchange<'_> {
             bound: quote.charge,
             bound_method: quote.is_priced.then_some(quote.method.name()),
             price: quote.is_priced.then(|| mark(book)),
+            markup: markup(quote),
         };
         CallRecord {
             provider: Arc::clone(&aside.target.name),
@@ -134,6 +152,12 @@ struct Under {
     bound_method: Option<&'static str>,
     /// The price table of it.
     price: Option<PriceMark>,
+    markup: Option<Ratio>,
+}
+
+/// The factor that a call is charged by, if it has one.
+fn markup(quote: &Quote) -> Option<Ratio> {
+    Some(quote.markup).filter(|_| quote.owed().is_some())
 }
 
 fn mark(book: &Book) -> PriceMark {
@@ -156,6 +180,7 @@ pub(crate) fn uncounted(
         bound_method: None,
         // Other prices may have come since it was settled.
         price: Some(llm.price.clone().unwrap_or_else(|| mark(book))),
+        markup: None,
     };
     let (quality, mut charge) = known(&told.report, llm.cost.as_ref());
     if facts.from_cache {
@@ -221,6 +246,7 @@ fn record(under: Under, facts: &Facts, redactor: &Redactor) -> CallRecord {
         project: token.map_or(NOBODY, |token| token.project.id),
         lineage: token.map(|token| token.lineage.id),
         token: token.map(|token| token.id),
+        method: facts.method,
         route: named(facts.route.as_ref(), "-"),
         provider: named(facts.asked.as_ref().map(|asked| &asked.name), ""),
         model_requested: llm
@@ -242,6 +268,7 @@ fn record(under: Under, facts: &Facts, redactor: &Redactor) -> CallRecord {
         bound_method: under.bound_method,
         charge: Charge::NOTHING,
         upstream_cost: None,
+        markup: under.markup,
         price: under.price,
         started_at: under.at,
         duration_ms: facts.duration_ns / 1_000_000,
@@ -255,8 +282,8 @@ fn record(under: Under, facts: &Facts, redactor: &Redactor) -> CallRecord {
 struct Known<'a> {
     report: Option<&'a UsageReport>,
     cost: Option<&'a Result<NanoUsd, CostError>>,
-    /// What its upstream is owed, where that is another amount.
-    owed: Option<Owed>,
+    /// What its upstream asks, where that is another amount.
+    asked: Option<Amount>,
     /// Tokens of output that were seen for certain.
     certain_output: u64,
 }
@@ -304,8 +331,8 @@ fn end((state, quote, gate): (State, Quote, Option<Gate>), known: Known<'_>) {
     };
     let cost = cost.map(|cost| if quote.is_priced { cost } else { Amount::ZERO });
     if let Some(actual) = cost.and_then(|cost| charge(cost, lines)) {
-        match known.owed.filter(|_| quote.is_priced) {
-            Some(owed) => committed.settle_owing(quality, actual, owed),
+        match known.asked.filter(|_| quote.is_priced) {
+            Some(asked) => committed.settle_asked(quality, actual, asked),
             None => committed.settle(quality, actual),
         }
     }

@@ -18,7 +18,7 @@ const ENOUGH: usize = 2 * super::keeper::BATCH_MAX;
 #[derive(Debug)]
 pub(super) enum Message {
     /// A call that slices can't bear, what is known of it, and who waits for the answer.
-    Ask(Ask, Arc<CallRecord>, oneshot::Sender<Granted>),
+    Ask(Box<Ask>, Arc<CallRecord>, oneshot::Sender<Granted>),
     Ended(Arc<Ended>),
     /// What is known of a call beside its hold; its end follows.
     Record(HoldId, Arc<CallRecord>),

@@ -209,7 +209,7 @@ impl HoldsKeeper {
 
     fn message(&mut self, message: Message) {
         match message {
-            Message::Ask(ask, about, tell) => self.ask(ask, about, tell),
+            Message::Ask(ask, about, tell) => self.ask(*ask, about, tell),
             Message::Ended(ended) => self.handle(Event::Ended(ended)),
             Message::Record(hold, record) => {
                 if self.records.len() < RECORDS_MAX {

@@ -100,6 +100,8 @@ pub(crate) struct Quote {
     pub(crate) charge: Charge,
     /// The cost of it that the upstream may ask, without a markup.
     pub(crate) upstream_cost: Amount,
+    /// By how much more than that it is charged.
+    pub(crate) markup: Ratio,
     /// Whether it can't be more.
     pub(crate) sure: Sure,
     pub(crate) input_tokens: u64,
@@ -146,6 +148,7 @@ impl Quote {
                 ..Charge::NOTHING
             },
             upstream_cost: Amount::ZERO,
+            markup: Ratio::ONE,
             sure: Sure::Bound,
             input_tokens: 0,
             cap: None,
@@ -156,6 +159,11 @@ impl Quote {
             is_billed_to_its_end: false,
             method: Method::Bytes,
         }
+    }
+
+    /// What its upstream may ask at most, where that is another amount than is charged.
+    pub(super) fn owed(&self) -> Option<Amount> {
+        Some(self.upstream_cost).filter(|cost| *cost != self.charge.cost)
     }
 
     /// Tokens of output at most, over all answers and rounds, where they are bounded.
@@ -342,6 +350,7 @@ impl Quoting<'_> {
                 requests: ONE,
             },
             upstream_cost: priced(|price| price.upstream)?,
+            markup: self.markup,
             sure: Sure::Guess,
             input_tokens: input,
             cap: None,
@@ -382,6 +391,7 @@ impl Quoting<'_> {
         Ok(Quote {
             charge: charge(&bound, marked_up).ok_or_else(too_large)?,
             upstream_cost: cost(upstream_cost).ok_or_else(too_large)?,
+            markup: self.markup,
             sure: Sure::Bound,
             input_tokens: bound.input_tokens,
             cap: bound.cap.map(|cap| cap.tokens),

@@ -236,7 +236,7 @@ impl Exchange<'_> {
         self.worker.counters.hold_taken();
         self.work.facts.hold = Some(Box::new(CallHold {
             id: held.id().unwrap_or(HoldId::from_bytes([0; 16])),
-            state: State::Held(held),
+            state: State::Held(held.owing(quote.owed())),
             quote,
             book,
             at: self.work.facts.at,
@@ -393,13 +393,16 @@ impl Exchange<'_> {
         let ask = Ask {
             hold,
             bound: quote.charge,
+            owed: quote.owed(),
             sure: quote.sure,
             budgets: wanted.pots.iter().map(|pot| pot.budget.id).collect(),
             accounts: accounts.map(|it| (it.id, it.measure())).collect(),
             confirm: false,
             ttl_ms,
         };
-        holds.inbox.put(Message::Ask(ask, Arc::new(about), tell));
+        holds
+            .inbox
+            .put(Message::Ask(Box::new(ask), Arc::new(about), tell));
         self.conn.slot().set(ANSWER_MAX);
         match self.conn.race(Box::pin(told)).await {
             Raced::Gone => Err(Stop::CallerGone),

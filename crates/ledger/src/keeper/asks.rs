@@ -85,6 +85,7 @@ impl Keeper {
             hold: asking.ask.hold,
             life,
             bound: asking.ask.bound,
+            owed: asking.ask.owed,
             wishes: asking.wishes.clone(),
             state: if asking.ask.confirm {
                 HoldState::Held
@@ -104,7 +105,7 @@ impl Keeper {
         let (hold, bound) = (asking.ask.hold, asking.ask.worth());
         let none = SmallVec::new();
         let held = asking.partial.held(hold, bound, none, &self.outbox);
-        at.send(Notice::Granted(held));
+        at.send(Notice::Granted(held.owing(asking.ask.owed)));
     }
 
     pub(super) fn granted(&mut self, hold: HoldId, tries: u32, reply: &Reply, at: &mut At<'_>) {
@@ -135,12 +136,13 @@ impl Keeper {
         self.strict_from = self.strict_from.min(strict.renew_at);
         self.strict.insert(row.id, strict);
         let (bound, covers) = (asking.ask.worth(), row.covers.clone());
+        let owed = asking.ask.owed;
         if row.state == HoldState::Held {
             let hold = asking.partial.reserved(row.id, bound, covers, &self.outbox);
-            at.send(Notice::Reserved(hold));
+            at.send(Notice::Reserved(hold.owing(owed)));
         } else {
             let hold = asking.partial.held(row.id, bound, covers, &self.outbox);
-            at.send(Notice::Granted(hold));
+            at.send(Notice::Granted(hold.owing(owed)));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The writes that end a hold: settled, released, out of time, corrected.
 
-use super::{SliceCover, Write, small};
+use super::{Asked, SliceCover, Write, small};
 use crate::amount::{Amount, Charge, Delta, Measure};
 use crate::hold::{Ended, Outcome, Sure};
 use crate::posting::{Account, Entry, EntryKind, Unit, entry_of};
@@ -99,9 +99,9 @@ fn late(ended: &Ended, version: u32) -> Vec<Write> {
         },
         moved(ended.hold, version.wrapping_add(1), Arrow::Adjust),
     ];
-    let (_, truth) = owed(ended);
+    let (booked, truth) = owed(ended);
     if !ended.bound.is_price() {
-        cost_correction(ended.hold, ended.bound.cost, truth, &mut corrected);
+        cost_correction(ended.hold, booked, truth, &mut corrected);
     }
     borne(ended, EntryKind::Correct, &mut corrected);
     for (number, cover) in ended.strict.iter().enumerate() {
@@ -112,7 +112,7 @@ fn late(ended: &Ended, version: u32) -> Vec<Write> {
     if ended.sure == Sure::Guess {
         more_cost(
             ended.hold,
-            truth.above(ended.bound.cost),
+            truth.above(booked),
             Account::UpstreamCost,
             &mut corrected,
         );
@@ -382,7 +382,9 @@ pub(super) fn expire(hold: &HoldRow) -> Vec<Write> {
     };
     // What its route asks for is owed to no upstream.
     if !hold.bound.is_price() {
-        cost_entry(hold.id, (hold.bound.cost, charge.cost), &mut writes);
+        let most = hold.owed.unwrap_or(hold.bound.cost);
+        let asked = if committed { most } else { Amount::ZERO };
+        cost_entry(hold.id, (most, asked), &mut writes);
     }
     writes.push(Write::Usage(Box::new(UsageRow {
         hold: hold.id,
@@ -399,7 +401,7 @@ pub(super) fn expire(hold: &HoldRow) -> Vec<Write> {
 
 /// Evidence from outside. Downward it goes back to each pot; upward each pot bears it if its limit
 /// allows, else nobody does.
-pub(super) fn correct(usage: &UsageRow, actual: &Charge) -> Vec<Write> {
+pub(super) fn correct(usage: &UsageRow, actual: &Charge, asked: Option<&Asked>) -> Vec<Write> {
     let mut writes = vec![Write::CorrectUsage {
         hold: usage.hold,
         evidence: Evidence::Outside(usage.quality),
@@ -410,8 +412,19 @@ pub(super) fn correct(usage: &UsageRow, actual: &Charge) -> Vec<Write> {
         writes.push(moved(usage.hold, version, Arrow::Adjust));
     }
     let is_price = usage.bound.is_price();
+    // Without another word its upstream asks what is charged.
+    let same = Asked {
+        within: usage.charge.cost,
+        overrun: Amount::ZERO,
+        truth: actual.cost,
+    };
+    let asked = *asked.unwrap_or(&same);
     if !is_price {
-        cost_correction(usage.hold, usage.charge.cost, actual.cost, &mut writes);
+        let excess = asked.booked().above(asked.truth);
+        let of_overrun = excess.min(asked.overrun);
+        no_overrun(usage.hold, of_overrun, &mut writes);
+        let truth = asked.within.above(excess.above(of_overrun));
+        cost_correction(usage.hold, asked.within, truth, &mut writes);
     }
     for (number, cover) in usage.charged.iter().enumerate() {
         let number = small(number);
@@ -424,11 +437,22 @@ pub(super) fn correct(usage: &UsageRow, actual: &Charge) -> Vec<Write> {
         let bears = raise(usage.hold, number, cover, more);
         writes.push(Write::Either(vec![bears], Vec::new()));
     }
-    let more = actual.cost.above(usage.charge.cost);
+    let more = asked.truth.above(asked.booked());
     if !is_price {
         more_cost(usage.hold, more, Account::Overrun, &mut writes);
     }
     writes
+}
+
+/// Of what was an overrun, so much was none.
+fn no_overrun(hold: HoldId, excess: Amount, writes: &mut Vec<Write>) {
+    if !excess.is_zero() {
+        let id = entry_of(hold, EntryKind::Correct, 131);
+        let path = (Account::Overrun, Account::Payable);
+        let entry = Entry::moved(id, EntryKind::Correct, path, excess);
+        let original = entry_of(hold, EntryKind::Settle, 129);
+        writes.push(Write::Entry(Box::new(entry.correcting(original))));
+    }
 }
 
 /// The upstream did more than was written down.

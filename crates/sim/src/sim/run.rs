@@ -225,6 +225,7 @@ fn resolve_unknown(world: &mut World) -> Result<(), String> {
         let command = Command::Correct {
             usage: Box::new(usage),
             actual: Box::new(actual),
+            asked: None,
         };
         for (again, want) in [(false, true), (true, false)] {
             let reply = world.operate(&command)?;

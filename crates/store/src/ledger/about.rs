@@ -13,6 +13,8 @@ use tollkeep_types::{LineageId, ProjectId, TenantId, TokenId, WallMillis};
 
 /// How a bound may have been found.
 const METHODS: [&str; 2] = ["bytes", "texts"];
+/// With which methods calls come.
+const CALL_METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// It as JSON has it.
 #[derive(Deserialize, Serialize)]
@@ -27,6 +29,10 @@ struct AboutText {
     model: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    markup: Option<String>,
     /// The version of the price table, and its hash.
     #[serde(skip_serializing_if = "Option::is_none")]
     price: Option<(String, String)>,
@@ -43,6 +49,10 @@ pub(super) fn about_text(about: &CallRecord) -> Result<String, StoreError> {
         provider: about.provider.to_string(),
         model: about.model_requested.to_string(),
         method: about.bound_method.map(str::to_owned),
+        by: Some(about.method)
+            .filter(|method| !method.is_empty())
+            .map(str::to_owned),
+        markup: about.markup.map(|markup| markup.to_string()),
         price: price.map(|mark| (mark.version.to_string(), mark.sha256.to_string())),
         started_at: about.started_at.0,
     })
@@ -58,6 +68,8 @@ pub(super) fn about_of(row: &Row, bound: Charge) -> Result<Option<Arc<CallRecord
     let attempt = row::number_if_set(row, "attempt")?.unwrap_or(0);
     let told: AboutText = row::json(row, "about")?;
     let method = |word: &String| METHODS.into_iter().find(|method| method == word);
+    let came = told.by.as_deref();
+    let came = came.and_then(|word| CALL_METHODS.into_iter().find(|method| *method == word));
     Ok(Some(Arc::new(CallRecord {
         request,
         attempt: u32::try_from(attempt).unwrap_or(0),
@@ -65,6 +77,7 @@ pub(super) fn about_of(row: &Row, bound: Charge) -> Result<Option<Arc<CallRecord
         project: told.project,
         lineage: told.lineage,
         token: told.token,
+        method: came.unwrap_or_default(),
         route: told.route.into(),
         provider: told.provider.into(),
         model_requested: told.model.into(),
@@ -77,6 +90,7 @@ pub(super) fn about_of(row: &Row, bound: Charge) -> Result<Option<Arc<CallRecord
         bound_method: told.method.as_ref().and_then(method),
         charge: Charge::NOTHING,
         upstream_cost: None::<Amount>,
+        markup: told.markup.and_then(|markup| markup.parse().ok()),
         price: told.price.map(|(version, sha256)| PriceMark {
             version: version.into(),
             sha256: sha256.into(),

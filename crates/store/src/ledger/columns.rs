@@ -162,6 +162,7 @@ pub(super) fn hold(row: &Row) -> Result<HoldRow, StoreError> {
         state: meant(HOLD_STATES, row, "state")?,
         version: small(row, "version")?,
         bound: charge_of(row, "bound")?,
+        owed: amount_if_set(row, "owed")?,
         covers: covers_of(row, "covers")?,
         expires_at: row::time(row, "expires_at")?,
     })
@@ -182,6 +183,12 @@ pub(super) fn usage(row: &Row) -> Result<UsageRow, StoreError> {
         swept: row::value(row, "is_swept")?,
         corrected: row::value(row, "is_corrected")?,
     })
+}
+
+/// An amount, where there is one.
+pub(super) fn amount_if_set(row: &Row, column: &str) -> Result<Option<Amount>, StoreError> {
+    let units: Option<i64> = row::value(row, column)?;
+    Ok(units.and_then(Amount::new))
 }
 
 /// What a call cost and used.

@@ -6,9 +6,10 @@ use crate::query::{Row, query};
 use crate::{Conflict, Page, PageRequest, Scope, StoreError, row};
 use std::str::FromStr;
 use tollkeep_ledger::amount::{Amount, Charge};
-use tollkeep_ledger::row::Quality;
-use tollkeep_ledger::step::Command;
+use tollkeep_ledger::row::{Quality, UsageRow};
+use tollkeep_ledger::step::{Asked, Command};
 use tollkeep_ledger::write::{Entries, Refusal};
+use tollkeep_types::money::{NanoUsd, Ratio};
 use tollkeep_types::{HoldId, RequestId, TenantId, WallMillis};
 
 /// Where a hold stands that somebody may want to look at.
@@ -94,7 +95,7 @@ const LIST: &str = holds!(
 const ONE: &str = holds!("AND id = $2");
 
 const USAGE: &str = "SELECT id, tenant_id, quality, bound, cost, tokens, output_tokens,
-    billable_tokens, requests, charged, hold_version, is_swept, is_corrected
+    billable_tokens, requests, charged, hold_version, is_swept, is_corrected, upstream_cost, markup
   FROM usage_records WHERE id = $2 AND ($1 IS NULL OR tenant_id = $1)";
 
 impl Ledger {
@@ -132,12 +133,13 @@ impl Ledger {
         read(&found.fetch_one(&mut connection).await?)
     }
 
-    /// Puts the cost of a call right that nobody knew, once: what is charged too much goes back to
-    /// where it came from. In a trial nothing is done.
+    /// Puts the cost of a call right that nobody knew, once, by what its upstream asks: its payer is
+    /// charged that with the markup of the call, and what is charged too much goes back to where it came
+    /// from. In a trial nothing is done.
     ///
     /// # Errors
     /// [`StoreError::NotFound`]; [`StoreError::Conflict`] for a call under way, or one whose cost is
-    /// known by now; [`StoreError::Unavailable`] if nobody knows whether it was done.
+    /// known by now, or too large a one; [`StoreError::Unavailable`] if nobody knows whether it was done.
     pub async fn resolve_hold(
         &self,
         scope: Scope,
@@ -153,6 +155,7 @@ impl Ledger {
             return Err(StoreError::Conflict(Conflict::HoldOpen));
         };
         let usage = columns::usage(&found)?;
+        let asked = asked(&found, &usage, cost)?;
         drop(connection);
         if usage.corrected || usage.quality == Quality::Reported {
             return Err(StoreError::Conflict(Conflict::HoldSettled));
@@ -168,13 +171,14 @@ impl Ledger {
             }
         } else {
             Charge {
-                cost,
+                cost: asked.charged,
                 ..usage.charge
             }
         };
         let command = Command::Correct {
             usage: Box::new(usage),
             actual: Box::new(actual),
+            asked: asked.upstream.map(Box::new),
         };
         let job = Job {
             command,
@@ -193,6 +197,53 @@ impl Ledger {
             )),
         }
     }
+}
+
+/// What a call is charged by what its upstream asks, and what is booked of that.
+struct Evidence {
+    charged: Amount,
+    /// Where it is another amount, or was.
+    upstream: Option<Asked>,
+}
+
+fn asked(row: &Row, usage: &UsageRow, truth: Amount) -> Result<Evidence, StoreError> {
+    let markup: Option<String> = row::value(row, "markup")?;
+    let markup: Option<Ratio> = markup.and_then(|markup| markup.parse().ok());
+    let booked = columns::amount_if_set(row, "upstream_cost")?;
+    let times = markup.unwrap_or(Ratio::ONE);
+    let charged = times.of_amount(NanoUsd::new(truth.units()));
+    let charged = charged.and_then(|charged| Amount::new(charged.get()));
+    let charged = charged.ok_or(StoreError::Conflict(Conflict::CostTooLarge))?;
+    if markup.is_none() && booked.is_none() {
+        return Ok(Evidence {
+            charged,
+            upstream: None,
+        });
+    }
+    let booked = booked.unwrap_or(usage.charge.cost);
+    // Only what its payer is not charged is beyond the bound.
+    let is_capped = usage.charge.cost == usage.bound.cost;
+    let overrun = booked.above(without(times, usage.bound.cost));
+    let overrun = if is_capped { overrun } else { Amount::ZERO };
+    Ok(Evidence {
+        charged,
+        upstream: Some(Asked {
+            within: booked.above(overrun),
+            overrun,
+            truth,
+        }),
+    })
+}
+
+/// The amount of which a markup makes this one. It is at least one, so no other one is as near.
+fn without(markup: Ratio, charged: Amount) -> Amount {
+    let (over, under) = markup.parts();
+    let whole = i128::from(charged.units()).saturating_mul(i128::from(under));
+    let whole = whole.checked_div(i128::from(over)).unwrap_or_default();
+    i64::try_from(whole)
+        .ok()
+        .and_then(Amount::new)
+        .unwrap_or(charged)
 }
 
 fn read(row: &Row) -> Result<HoldRecord, StoreError> {

@@ -10,6 +10,7 @@ use super::rows::Rows;
 use super::{Failure, Job, chain, record};
 use crate::query::{Bulk, Connection, Value, query};
 use crate::row::{count, millis};
+use tollkeep_ledger::amount::Amount;
 use tollkeep_ledger::row::{LeaseRow, WindowRow};
 use tollkeep_ledger::window::WindowKey;
 use tollkeep_types::{BudgetId, TenantId};
@@ -54,9 +55,9 @@ static LEASES: Bulk = Bulk::new(
 );
 
 static HOLDS: Bulk = Bulk::new(
-    12,
+    13,
     "INSERT INTO holds (id, tenant_id, replica_id, state, bound, covers, granted_at,
-      expires_at, request_id, attempt, version, about)",
+      expires_at, request_id, attempt, version, about, owed)",
     " ON CONFLICT (id) DO UPDATE SET state = excluded.state, expires_at = excluded.expires_at,
       version = excluded.version WHERE holds.version < excluded.version",
 );
@@ -263,7 +264,7 @@ fn lease_values(tenant: TenantId, row: &LeaseRow) -> [Value; 13] {
     ]
 }
 
-fn hold_values(kept: &KeptHold) -> Result<[Value; 12], Failure> {
+fn hold_values(kept: &KeptHold) -> Result<[Value; 13], Failure> {
     let row = &kept.row;
     let about = kept.about.as_deref().map(about_text).transpose()?;
     let request = kept.request.as_ref();
@@ -280,6 +281,7 @@ fn hold_values(kept: &KeptHold) -> Result<[Value; 12], Failure> {
         request.map(|(_, attempt)| i64::from(*attempt)).into(),
         row.version.into(),
         about.into(),
+        row.owed.map(Amount::units).into(),
     ])
 }
 

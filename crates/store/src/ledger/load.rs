@@ -72,7 +72,7 @@ const LEASES: Both = of_ids!(
 
 const HOLDS: Both = of_ids!(
     "SELECT id, tenant_id, replica_id, state, version, bound, covers, granted_at, expires_at,
-       request_id, attempt, about FROM holds WHERE id"
+       request_id, attempt, about, owed FROM holds WHERE id"
 );
 
 const USAGE: Both = of_ids!(

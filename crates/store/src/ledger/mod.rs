@@ -23,6 +23,7 @@ mod named;
 mod rail;
 mod receipt;
 mod record;
+mod recorded;
 mod retain;
 mod rows;
 mod table;
@@ -37,8 +38,9 @@ pub use lost::LostSlice;
 pub(crate) use rail::{RailAccount, RailMove};
 pub use receipt::NewReceipt;
 pub use record::{CallRecord, PriceMark};
+pub use recorded::UsageRecord;
 pub(crate) use retain::USAGE_DAYS;
-pub use usage::{Groups, UsageBy, UsageFilter, UsageRecord, UsageSum, UsageSums};
+pub use usage::{Groups, UsageBy, UsageFilter, UsageSum, UsageSums};
 
 use crate::Store;
 use crate::open::Inner;

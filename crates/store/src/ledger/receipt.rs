@@ -1,6 +1,6 @@
 //! Receipts of calls that ended: kept as they were signed, and given to whoever made the call.
 
-use super::usage::{UsageRecord, read};
+use super::recorded::{UsageRecord, read, read_columns};
 use crate::database::GATEWAY;
 use crate::query::query;
 use crate::row::{self, count, millis};
@@ -15,7 +15,9 @@ const FORGET_MAX: i64 = 1000;
 /// A receipt to be kept.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NewReceipt {
-    /// The usage record it is of.
+    /// Its own name: that of its record, or of what puts the record's first one right.
+    pub id: String,
+    /// The usage record it is of, which names it from now on.
     pub record: String,
     /// Whose call it was.
     pub tenant: TenantId,
@@ -38,14 +40,16 @@ const INSERT: &str = "INSERT INTO receipts
     (id, tenant_id, request_id, attempt, chain, seq, text, issued_at)
   VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 
-const WITHOUT: &str = "SELECT id, tenant_id, at, request_id, attempt, project_id, lineage_id, token_id,
-    route, provider, model_requested, model_served, lines, quality, flags, bound, bound_method, cost,
-    tokens, output_tokens, billable_tokens, requests, charged, upstream_cost, price_version,
-    price_sha256, is_swept, is_corrected, started_at, duration_ms, from_cache, status
-  FROM usage_records WHERE request_id IS NOT NULL AND at >= $1
+const NAME: &str = "UPDATE usage_records SET receipt_chain = $2, receipt_seq = $3 WHERE id = $1";
+
+const WITHOUT: &str = concat!(
+    "SELECT ",
+    read_columns!(),
+    " FROM usage_records WHERE request_id IS NOT NULL AND at >= $1
     AND substr(id, 1, 4) = 'hld_'
     AND NOT EXISTS (SELECT 1 FROM receipts WHERE receipts.id = usage_records.id)
-  ORDER BY at, id LIMIT $2";
+  ORDER BY at, id LIMIT $2"
+);
 
 const FORGET: &str = "DELETE FROM receipts WHERE id IN
   (SELECT id FROM receipts WHERE issued_at < $1 ORDER BY issued_at LIMIT $2)";
@@ -98,7 +102,7 @@ impl Store {
             let now = inner.wall.now();
             for receipt in &receipts {
                 let insert = query(INSERT)
-                    .bind(&receipt.record)
+                    .bind(&receipt.id)
                     .bind(receipt.tenant.to_string())
                     .bind(receipt.request.to_string())
                     .bind(i64::from(receipt.attempt))
@@ -111,6 +115,17 @@ impl Store {
                     Err(error) if is_there(&error) => return Ok(false),
                     done => done?,
                 };
+            }
+            // In the order in which whoever else changes several does it.
+            let mut named: Vec<_> = receipts.iter().collect();
+            named.sort_by(|one, other| (&one.record, one.seq).cmp(&(&other.record, other.seq)));
+            for receipt in named {
+                query(NAME)
+                    .bind(&receipt.record)
+                    .bind(&receipt.chain)
+                    .bind(count(receipt.seq))
+                    .execute(write.connection())
+                    .await?;
             }
             write.commit(&[]).await?;
             Ok(true)

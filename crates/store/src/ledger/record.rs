@@ -13,6 +13,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use tollkeep_ledger::amount::{Amount, Charge};
 use tollkeep_ledger::row::Quality;
+use tollkeep_ledger::step::Command;
+use tollkeep_types::money::Ratio;
 use tollkeep_types::usage::{Flags, Line, Lines, Usage};
 use tollkeep_types::{LineageId, ProjectId, RequestId, TenantId, TokenId, WallMillis};
 
@@ -31,6 +33,8 @@ pub struct CallRecord {
     pub lineage: Option<LineageId>,
     /// Its token.
     pub token: Option<TokenId>,
+    /// With which method it came; empty if that is not known.
+    pub method: &'static str,
     /// The name of the route.
     pub route: Arc<str>,
     /// The name of the provider.
@@ -56,6 +60,8 @@ pub struct CallRecord {
     pub charge: Charge,
     /// What the upstream asks for it, where that is another amount.
     pub upstream_cost: Option<Amount>,
+    /// The factor that it is charged by, where that is more than its upstream asks.
+    pub markup: Option<Ratio>,
     /// The table it was priced by.
     pub price: Option<PriceMark>,
     /// When it began.
@@ -77,13 +83,14 @@ pub struct PriceMark {
     pub sha256: Arc<str>,
 }
 
-const COLUMNS: usize = 33;
+const COLUMNS: usize = 35;
 
 const HEAD: &str = "INSERT INTO usage_records (id, tenant_id, at, quality, bound, cost, tokens,
       output_tokens, billable_tokens, requests, charged, hold_version, is_swept, is_corrected,
       request_id, attempt, project_id, lineage_id, token_id, route, provider, model_requested,
       model_served, lines, flags, bound_method, upstream_cost, price_version, price_sha256,
-      started_at, duration_ms, from_cache, status)";
+      started_at, duration_ms, from_cache, status, method,
+      markup)";
 
 static RECORDS: Bulk = Bulk::new(COLUMNS, HEAD, "");
 
@@ -94,11 +101,13 @@ const CORRECT: &str = "UPDATE usage_records SET cost = $2, tokens = $3, output_t
     billable_tokens = $5, requests = $6, charged = $7, is_swept = $8, is_corrected = $9
   WHERE id = $1";
 
+const ASKED: &str = "UPDATE usage_records SET upstream_cost = $2 WHERE id = $1";
+
 const TELL: &str = "UPDATE usage_records SET request_id = $2, attempt = $3, project_id = $4,
     lineage_id = $5, token_id = $6, route = $7, provider = $8, model_requested = $9,
     model_served = $10, lines = $11, flags = $12, bound_method = $13, upstream_cost = $14,
     price_version = $15, price_sha256 = $16, started_at = $17, duration_ms = $18,
-    from_cache = $19, status = $20
+    from_cache = $19, status = $20, method = $21, markup = $22
   WHERE id = $1";
 
 /// Texts that many records in a row have.
@@ -109,6 +118,7 @@ pub(super) struct Common {
     lineage: Repeated<LineageId>,
     token: Repeated<TokenId>,
     quality: Repeated<Quality>,
+    bound_method: Repeated<&'static str>,
     method: Repeated<&'static str>,
 }
 
@@ -124,14 +134,13 @@ pub(super) async fn keep(
             continue;
         };
         let about = jobs.get(kept.job).and_then(|job| job.about.as_deref());
-        // Of a call whose process did not tell its end: what it told at the beginning.
-        let granted = || rows.holds.get(&hold)?.about.as_deref();
         if !was_stored {
             if new.is_empty() {
                 new.reserve(COLUMNS.saturating_mul(jobs.len()));
             }
             of_hold(kept, rows.seen, &mut common, &mut new)?;
-            told(about.or_else(granted), &mut common, &mut new)?;
+            let granted = about.is_none().then(|| granted(kept, rows)).flatten();
+            told(about.or(granted.as_ref()), &mut common, &mut new)?;
             continue;
         }
         let mut correct = query(CORRECT).bind(hold.to_string());
@@ -144,6 +153,13 @@ pub(super) async fn keep(
             .bind(kept.row.corrected)
             .execute(connection)
             .await?;
+        if let Some(truth) = truth(kept, jobs) {
+            query(ASKED)
+                .bind(hold.to_string())
+                .bind(truth.map(Amount::units))
+                .execute(connection)
+                .await?;
+        }
         if about.is_some() {
             let mut values = Vec::with_capacity(COLUMNS);
             told(about, &mut common, &mut values)?;
@@ -158,6 +174,35 @@ pub(super) async fn keep(
         RECORDS.execute(new, connection).await?;
     }
     Ok(())
+}
+
+/// Of a call whose process did not tell its end: what it told at the beginning. As nobody knows what its
+/// upstream asks, that is the most it may.
+fn granted(kept: &KeptUsage, rows: &Rows) -> Option<CallRecord> {
+    let hold = rows.holds.get(&kept.row.hold)?;
+    let about = hold.about.as_deref()?.clone();
+    let is_charged = !kept.row.charge.cost.is_zero();
+    Some(CallRecord {
+        upstream_cost: hold.row.owed.filter(|_| is_charged),
+        ..about
+    })
+}
+
+/// What an upstream asks by evidence from outside, where that was told beside what is charged: nothing
+/// where both are the same.
+fn truth(kept: &KeptUsage, jobs: &[Job]) -> Option<Option<Amount>> {
+    jobs.iter().find_map(|job| {
+        let Command::Correct {
+            usage,
+            actual,
+            asked: Some(asked),
+        } = &job.command
+        else {
+            return None;
+        };
+        let is_it = usage.hold == kept.row.hold && **actual == kept.row.charge;
+        is_it.then(|| Some(asked.truth).filter(|truth| *truth != actual.cost))
+    })
 }
 
 /// The columns of a record of a hold, up to what the gateway tells.
@@ -224,7 +269,7 @@ fn sums(charge: &Charge) -> [Value; 5] {
 }
 
 /// How many columns the gateway tells.
-const TOLD: usize = 19;
+const TOLD: usize = 21;
 
 /// The columns that the gateway tells.
 fn told(
@@ -266,7 +311,7 @@ fn told(
         lines.transpose()?.into(),
         flags.map(flags_text).transpose()?.into(),
         (about.bound_method)
-            .map(|method| common.method.of(method, |method| method))
+            .map(|method| common.bound_method.of(method, |method| method))
             .into(),
         about.upstream_cost.map(Amount::units).into(),
         version.into(),
@@ -275,6 +320,11 @@ fn told(
         count(about.duration_ms).into(),
         about.from_cache.into(),
         about.status.map(i64::from).into(),
+        Some(about.method)
+            .filter(|method| !method.is_empty())
+            .map(|method| common.method.of(method, |method| method))
+            .into(),
+        about.markup.map(|markup| markup.to_string()).into(),
     ]);
     Ok(())
 }

@@ -23,6 +23,7 @@ fn grant(number: u8, units: i64) -> Command {
             tokens: amount(1),
             ..cost(units)
         },
+        owed: None,
         wishes: smallvec![Wish {
             from: WishFrom::Budget(BUDGET),
             measure: Measure::Cost,

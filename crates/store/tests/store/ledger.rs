@@ -79,6 +79,7 @@ fn grant(number: u8, units: i64) -> Command {
         hold: HoldId::from_bytes([number; 16]),
         life: LIFE,
         bound: cost(units),
+        owed: None,
         wishes: smallvec![Wish {
             from: WishFrom::Budget(BUDGET),
             measure: Measure::Cost,
@@ -153,6 +154,7 @@ pub(crate) fn about(number: u8, tenant: TenantId, project: ProjectId) -> CallRec
         project,
         lineage: None,
         token: None,
+        method: "POST",
         route: "chat".into(),
         provider: "openai".into(),
         model_requested: "gpt".into(),
@@ -165,6 +167,7 @@ pub(crate) fn about(number: u8, tenant: TenantId, project: ProjectId) -> CallRec
         bound_method: Some("bytes"),
         charge: cost(50),
         upstream_cost: Some(amount(40)),
+        markup: None,
         price: Some(PriceMark {
             version: "2026-11-01.1".into(),
             sha256: "ab".repeat(32).into(),

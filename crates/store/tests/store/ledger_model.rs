@@ -376,6 +376,7 @@ async fn evidence(pair: &mut Pair, random: &mut Random) {
             ..row.clone()
         }),
         actual: Box::new(actual),
+        asked: None,
     };
     let mut commands = vec![correct];
     let with = pair.model.balances.keys().copied();

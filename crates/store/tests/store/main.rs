@@ -28,6 +28,7 @@ mod ledger_model;
 mod live;
 mod lost;
 mod management_key;
+mod marked_up;
 mod meta;
 mod on_postgresql;
 mod open;

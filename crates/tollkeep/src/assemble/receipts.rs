@@ -16,10 +16,10 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tollkeep_config::settings::ReceiptsMode;
 use tollkeep_crypto::sha256;
-use tollkeep_ledger::amount::Amount;
+use tollkeep_ledger::amount::{Amount, Measure};
 use tollkeep_ledger::price::Book;
-use tollkeep_ledger::receipt::{PriceText, ProviderText, Receipt, ReceiptFault};
-use tollkeep_ledger::row::Quality;
+use tollkeep_ledger::receipt::{PaidText, PriceText, ProviderText, Receipt, ReceiptFault};
+use tollkeep_ledger::row::{Pot, Quality};
 use tollkeep_store::ledger::{NewReceipt, UsageFilter, UsageRecord};
 use tollkeep_store::{PageRequest, Scope, Store, StoreError};
 use tollkeep_types::{Clock, LineageId, RequestId, TenantId, WallMillis};
@@ -204,10 +204,11 @@ impl Receipts {
             let text = key.sign(receipt.payload().as_bytes());
             *end = (receipt.seq, hash(&text));
             all.push(NewReceipt {
-                record: match adj {
+                id: match adj {
                     Some(_) => corrected(record),
                     None => record.id.clone(),
                 },
+                record: record.id.clone(),
                 tenant: record.tenant,
                 request,
                 attempt: record.attempt.unwrap_or(1),
@@ -268,6 +269,7 @@ impl Receipts {
             chain: self.chain.clone(),
             seq: end.0.saturating_add(1),
             prev: end.1.clone(),
+            method: record.method.clone(),
             route: record.route.clone().unwrap_or_default(),
             model_asked: record.model_requested.clone().unwrap_or_default(),
             model_served: record.model_served.clone(),
@@ -278,6 +280,7 @@ impl Receipts {
             cost: record.charge.cost.units(),
             bound: record.bound.cost.units(),
             upstream: record.upstream_cost.map(Amount::units),
+            paid: paid(record),
             hold: record.hold.map(|id| id.to_string()),
             state: if released { "released" } else { "settled" }.to_owned(),
             quality: match record.quality {
@@ -405,6 +408,26 @@ fn says_it_is_corrected(text: &str) -> bool {
         .ok()
         .and_then(|payload| Receipt::read(&payload).ok());
     receipt.is_some_and(|receipt| receipt.corrected)
+}
+
+/// What prepaid accounts gave for a call.
+fn paid(record: &UsageRecord) -> Vec<PaidText> {
+    let mut paid = Vec::new();
+    for cover in &record.charged {
+        if let Pot::Account(account) = cover.pot {
+            paid.push(PaidText {
+                account: account.to_string(),
+                unit: match cover.measure {
+                    Measure::Cost => "usd",
+                    Measure::Tokens | Measure::OutputTokens | Measure::BillableTokens => "tokens",
+                    Measure::Requests => "requests",
+                }
+                .to_owned(),
+                amount: cover.taken.units(),
+            });
+        }
+    }
+    paid
 }
 
 /// Whether the table alone does not make this cost.

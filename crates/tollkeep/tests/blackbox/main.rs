@@ -134,6 +134,7 @@ mod paid_fixture;
 mod paid_limits;
 mod params;
 mod pasted;
+mod pasted_quotas;
 mod payment_books;
 mod payment_sandbox;
 mod payments;

@@ -104,7 +104,83 @@ fn a_call_whose_usage_nobody_tells_is_charged_its_bound_with_the_markup() {
     settled(&gateway, &id, marked_up(bound(&body(false))));
     let record = record(&gateway, 1);
     assert_eq!(record["quality"], "unknown", "{record}");
-    assert_eq!(record["upstream_cost_nano_usd"], Value::Null, "{record}");
+    let most = bound(&body(false));
+    assert_eq!(
+        costs(&record),
+        [json!(marked_up(most)), json!(most)],
+        "{record}"
+    );
+    assert_eq!(record["markup"], "11/10", "{record}");
+}
+
+/// What is booked of calls to the provider: what it is owed, within bounds and beyond.
+fn booked(gateway: &Gateway) -> [i64; 3] {
+    let (status, page) = gateway.api("GET", "/api/v1/ledger/accounts", None);
+    assert_eq!(status, 200, "{page}");
+    let accounts = page["data"].as_array().unwrap();
+    ["payable", "upstream_cost", "overrun"].map(|kind| {
+        let of = accounts.iter().filter(|account| account["kind"] == kind);
+        of.map(|account| account["balance"].as_i64().unwrap()).sum()
+    })
+}
+
+// LED-34 LED-52 LED-84
+#[test]
+fn a_bill_that_comes_later_is_charged_with_the_markup_of_its_call() {
+    let origin = Origin::start(|_| {
+        let mut told = answer(9, 30);
+        told.as_object_mut().unwrap().remove("usage");
+        answer_json(&told)
+    });
+    let own = r#"{ markup: "11/10", provider: openai }"#;
+    let (gateway, token) = llm(&origin, "openai", &prices(own));
+    let most = bound(&body(false));
+    for (durability, bill) in [("strict", COST), ("lease", most + 10), ("lease", 0)] {
+        let [owed, cost, overrun] = booked(&gateway);
+        let mut wanted = strict(1_000_000);
+        wanted["durability"] = json!(durability);
+        wanted["name"] = json!(format!("{durability} {bill}"));
+        let id = budget(&gateway, &wanted);
+        let call = gateway.call(&chat(&token, &body(false)));
+        assert_eq!(call.status, 200, "{}", call.text());
+        settled(&gateway, &id, marked_up(most));
+        assert_eq!(
+            booked(&gateway),
+            [owed - most, cost + most, overrun],
+            "no markup is owed"
+        );
+        let request = call.field("x-request-id").unwrap();
+        let hold = format!("hld_{}", request.strip_prefix("req_").unwrap());
+        let bill_usd = format!("$0.{bill:09}");
+        let said = [
+            "hold", "settle", &hold, &bill_usd, "--reason", "its bill", "--yes",
+        ];
+        let said = gateway.cli(&said);
+        assert!(said.status.success(), "{said:?}");
+        settled(&gateway, &id, marked_up(bill));
+        let beyond = (bill - most).max(0);
+        let want = [owed - bill, cost + bill - beyond, overrun + beyond];
+        assert_eq!(booked(&gateway), want, "{durability} {bill}");
+        let (_, page) = gateway.api(
+            "GET",
+            &format!("/api/v1/usage/records?request={request}"),
+            None,
+        );
+        let record = &page["data"][0];
+        let asked = if bill > 0 { json!(bill) } else { Value::Null };
+        assert_eq!(costs(record), [json!(marked_up(bill)), asked], "{record}");
+        assert_eq!(record["is_corrected"], true, "{record}");
+        assert_eq!(
+            gateway
+                .api("DELETE", &format!("/api/v1/budgets/{id}"), None)
+                .0,
+            204
+        );
+    }
+    let (_, spent) = gateway.api("GET", "/api/v1/spend/project/default", None);
+    assert_eq!(spent["upstream_cost_nano_usd"], COST + most + 10, "{spent}");
+    let checked = gateway.cli(&["ledger", "check"]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
 }
 
 fn put(gateway: &Gateway, id: &str, markup: &Value) -> (u16, Value) {

@@ -11,7 +11,7 @@ use tollkeep_testkit::{Gateway, Origin, Postgres, eventually, json as answer_jso
 use tollkeep_types::WallMillis;
 
 /// Sets the clock to a time.
-fn set_clock(server: &Postgres, at: &str) {
+pub(crate) fn set_clock(server: &Postgres, at: &str) {
     let want: WallMillis = at.parse().unwrap();
     let now = "SELECT floor(extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint
         + ms FROM ahead";

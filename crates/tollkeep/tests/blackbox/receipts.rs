@@ -3,6 +3,7 @@
 use crate::budgets::made;
 use crate::callers::{bearer, get};
 use crate::fixture::{TOLLKEEP, chat};
+use crate::prepaid::{moved, opened};
 use crate::prices_own::{KEY, SIGNATURE, TABLE};
 use crate::spending::{call, origin, served};
 use base64::Engine as _;
@@ -218,15 +219,13 @@ fn a_cost_that_was_put_right_has_another_receipt_that_names_the_first_one() {
     );
     assert_eq!(told["cost"]["amount"], told["cost"]["bound"], "{told}");
     let hold = told["hold"].as_str().unwrap();
-    let settled = gateway.cli(&[
-        "hold",
-        "settle",
-        hold,
-        "$0.000001",
-        "--reason",
-        "its bill",
-        "--yes",
-    ]);
+    let settle = |hold: &str, cost: &str| {
+        let told = [
+            "hold", "settle", hold, cost, "--reason", "its bill", "--yes",
+        ];
+        gateway.cli(&told)
+    };
+    let settled = settle(hold, "$0.000001");
     assert!(settled.status.success(), "{settled:?}");
     let both = receipts(&gateway, &token, &request);
     assert_eq!(both.len(), 2, "{both:?}");
@@ -241,20 +240,17 @@ fn a_cost_that_was_put_right_has_another_receipt_that_names_the_first_one() {
     let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(told["adj"], json!(hash), "{told}");
     assert_eq!(receipts(&gateway, &token, &request), both, "the same again");
+    assert_eq!(
+        named(&gateway, &request),
+        place_of(&both[1]),
+        "the one that is right"
+    );
     // Whoever asks late gets one receipt, which says it.
     let late = counted(&gateway, &token);
     let hold = format!("hld_{}", late.strip_prefix("req_").unwrap());
     eventually("its end", || {
-        let settle = [
-            "hold",
-            "settle",
-            &hold,
-            "$0.000002",
-            "--reason",
-            "its bill",
-            "--yes",
-        ];
-        gateway.cli(&settle).status.success().then_some(())
+        let settled = settle(&hold, "$0.000002");
+        settled.status.success().then_some(())
     });
     let one = receipts(&gateway, &token, &late);
     let told = payload(&one[0]);
@@ -274,6 +270,86 @@ fn a_cost_that_was_put_right_has_another_receipt_that_names_the_first_one() {
     let file = kept(folder.path(), "receipts", &[both, one].concat().join("\n"));
     let (code, found) = verify(&file, &keys, &[]);
     assert_eq!(code, Some(0), "{found}");
+}
+
+/// The record of a request.
+fn record(gateway: &Gateway, request: &str) -> Value {
+    eventually("its record", || {
+        let path = format!("/api/v1/usage/records?request={request}");
+        let (status, page) = gateway.api("GET", &path, None);
+        assert_eq!(status, 200, "{page}");
+        let record = page["data"].get(0)?;
+        Some(record.clone())
+    })
+}
+
+/// The receipt that the record of a request names: its chain, and its place there.
+fn named(gateway: &Gateway, request: &str) -> [Value; 2] {
+    let record = record(gateway, request);
+    ["receipt_chain", "receipt_seq"].map(|name| record[name].clone())
+}
+
+fn place_of(receipt: &str) -> [Value; 2] {
+    let told = payload(receipt);
+    ["chain", "seq"].map(|name| told[name].clone())
+}
+
+// LED-70 LED-82
+#[test]
+fn a_record_names_its_receipt_and_a_receipt_its_method_and_who_paid() {
+    let origin = origin();
+    let (gateway, token) = served(&origin, "", "");
+    budget(&gateway);
+    let plain = counted(&gateway, &token);
+    let told = payload(&receipts(&gateway, &token, &plain)[0]);
+    assert_eq!(told["method"], "POST", "{told}");
+    assert_eq!(told["pay"], Value::Null, "nobody has paid for it: {told}");
+    let account = opened(&gateway, "usd");
+    let paid_in = json!({"amount": "$5", "reason": "paid in"});
+    let (status, said) = moved(&gateway, (&format!("{account}/credit"), "one"), &paid_in);
+    assert!(status < 300, "{said}");
+    let (mut asked, mut unasked) = (String::new(), String::new());
+    eventually("a call that the account pays", || {
+        (asked, unasked) = (counted(&gateway, &token), counted(&gateway, &token));
+        let all = receipts(&gateway, &token, &asked);
+        (payload(&all[0])["pay"] != Value::Null).then_some(())
+    });
+    let receipt = receipts(&gateway, &token, &asked).remove(0);
+    let told = payload(&receipt);
+    let want = json!([{"rail": "credit", "id": account, "unit": "usd", "amount": 35_000}]);
+    assert_eq!(
+        (&told["pay"], &told["cost"]["amount"]),
+        (&want, &json!(35_000))
+    );
+    assert_eq!(named(&gateway, &asked), place_of(&receipt));
+    assert_eq!(record(&gateway, &asked)["method"], "POST");
+    assert_eq!(
+        named(&gateway, &unasked),
+        [Value::Null, Value::Null],
+        "it has none"
+    );
+    let exported = gateway.cli(&["usage", "export", "--format", "csv"]);
+    let exported = String::from_utf8(exported.stdout).unwrap();
+    let head = exported.lines().next().unwrap();
+    assert!(
+        head.contains("method") && head.contains("receipt_seq"),
+        "{head}"
+    );
+    let chain = told["chain"].as_str().unwrap();
+    let rows: Vec<_> = exported
+        .lines()
+        .filter(|line| line.contains(chain))
+        .collect();
+    assert!(rows.iter().any(|row| row.contains(&asked)), "{exported}");
+    assert!(!rows.iter().any(|row| row.contains(&unasked)), "{exported}");
+    let keys = gateway.call(&get(KEYS, ""));
+    let folder = tempfile::tempdir().unwrap();
+    let keys = kept(folder.path(), "keys.json", &keys.text());
+    let file = kept(folder.path(), "receipt", &receipt);
+    let (code, found) = verify(&file, &keys, &["--some"]);
+    assert_eq!((code, &found["reckoned"]), (Some(0), &json!(1)), "{found}");
+    let checked = gateway.cli(&["ledger", "check"]);
+    assert_eq!(checked.status.code(), Some(0), "{checked:?}");
 }
 
 // LED-82
@@ -360,6 +436,7 @@ fn chain(many: u64, key: &ReceiptKey) -> Vec<String> {
         chain: "rep_1.1".to_owned(),
         seq,
         prev: prev.to_owned(),
+        method: Some("POST".to_owned()),
         route: "llm".to_owned(),
         model_asked: "gpt-4o".to_owned(),
         model_served: None,
@@ -374,6 +451,7 @@ fn chain(many: u64, key: &ReceiptKey) -> Vec<String> {
         cost: i64::try_from(seq).unwrap(),
         bound: i64::MAX,
         upstream: None,
+        paid: Vec::new(),
         hold: None,
         state: "settled".to_owned(),
         quality: "reported".to_owned(),

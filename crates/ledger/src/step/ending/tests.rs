@@ -23,6 +23,7 @@ fn held(bound: Charge) -> HoldRow {
         state: HoldState::Committed,
         version: 0,
         bound,
+        owed: None,
         covers: std::iter::once(cover).collect(),
         expires_at: WallMillis(0),
     }
@@ -89,12 +90,12 @@ fn a_price_whose_end_nobody_told_is_revenue_and_no_upstreams_bill() {
         (Account::Credit(ACCOUNT), 70),
         (Account::Revenue(Unit::Usd), -70),
     ];
-    assert_eq!(books(&correct(&usage(price), &Charge::NOTHING)), back);
+    assert_eq!(books(&correct(&usage(price), &Charge::NOTHING, None)), back);
     let back = [
         (Account::Credit(ACCOUNT), 70),
         (Account::Payable, 70),
         (Account::Revenue(Unit::Usd), -70),
         (Account::UpstreamCost, -70),
     ];
-    assert_eq!(books(&correct(&usage(bill), &Charge::NOTHING)), back);
+    assert_eq!(books(&correct(&usage(bill), &Charge::NOTHING, None)), back);
 }

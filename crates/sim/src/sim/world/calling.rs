@@ -30,6 +30,7 @@ impl World {
         let ask = Ask {
             hold,
             bound,
+            owed: None,
             sure: call.sure,
             budgets: call.budgets.clone(),
             accounts: call.account.into_iter().collect(),
