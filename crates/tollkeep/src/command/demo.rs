@@ -187,6 +187,14 @@ fn print_guide(running: &Running, secret: &str) {
     println!(
         "  print(client.chat.completions.create(model=\"sandbox-1\", messages=[{{\"role\": \"user\", \"content\": \"Hello\"}}]))\n"
     );
+    println!("  # pip install google-genai");
+    println!("  from google import genai");
+    println!(
+        "  client = genai.Client(api_key=\"{secret}\", http_options={{\"base_url\": \"{data}\"}})"
+    );
+    println!(
+        "  print(client.models.generate_content(model=\"sandbox-1\", contents=\"Hello\").text)\n"
+    );
     println!("  // npm install @anthropic-ai/sdk");
     println!("  import Anthropic from '@anthropic-ai/sdk';");
     println!("  const client = new Anthropic({{ baseURL: '{data}', apiKey: '{secret}' }});");
