@@ -151,6 +151,9 @@ fn one<R: Rows>(rows: &mut R, what: &Write) -> Result<(), Refusal> {
             join(rows, *replica, *boot);
             Ok(())
         }
+        Write::Spend(spend) => {
+            write(rows, &spend.of_living()).or_else(|_| one(rows, &spend.of_lost()))
+        }
         Write::Either(first, second) => write(rows, first).or_else(|_| write(rows, second)),
     }
 }

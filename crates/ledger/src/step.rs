@@ -4,7 +4,7 @@
 //! times are of the store's clock; the plan is a list of guarded writes, all or none.
 
 use crate::amount::{Amount, Charge, Delta, Measure};
-use crate::hold::{Ended, SliceCover};
+use crate::hold::Ended;
 use crate::lease::TTL_MS;
 use crate::posting::{Account, Entry, EntryKind, Posting, Unit, entry_of};
 use crate::row::{

@@ -3,7 +3,8 @@
 //! A step is a list of writes in one transaction: all or none. Each has its guard; the first one
 //! that is not met ends the step, and its name is the answer. A store needs to know nothing else.
 
-use crate::amount::Charge;
+use crate::amount::{Amount, Charge};
+use crate::hold::SliceCover;
 use crate::posting::Entry;
 use crate::row::{
     Arrow, Change, Covers, Guard, HoldRow, LeaseRow, LeaseState, Pot, Quality, UsageRow, WindowRow,
@@ -70,14 +71,24 @@ pub enum Write {
     /// Refused as a repeat if this was told of the window.
     Warn { key: WindowKey, percent: u8 },
     /// Another limit of the budget, and of this window.
-    Limit {
-        key: WindowKey,
-        limit: crate::amount::Amount,
-    },
+    Limit { key: WindowKey, limit: Amount },
     /// A replica's next epoch, unless this process has begun it already.
     Join { replica: ReplicaId, boot: u64 },
+    /// What a call used of a slice is spent, whatever has become of the lease.
+    Spend(Box<Spend>),
     /// The first list, or if a write of it is refused the second in its place.
     Either(Vec<Self>, Vec<Self>),
+}
+
+/// What a call used of a slice. Nearly always its lease lives: the writes for when it does not are made
+/// when they are wanted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Spend {
+    pub hold: HoldId,
+    /// Which of the call's slices.
+    pub number: u8,
+    pub cover: SliceCover,
+    pub amount: Amount,
 }
 
 /// Who says what a call cost, after it was written down.
@@ -136,7 +147,7 @@ pub struct LeaseWhen {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LeaseThen {
     Take {
-        more: crate::amount::Amount,
+        more: Amount,
         expires_at: WallMillis,
     },
     Renew {
@@ -144,18 +155,18 @@ pub enum LeaseThen {
     },
     /// So much is returned; with nothing left the lease has ended.
     Return {
-        amount: crate::amount::Amount,
+        amount: Amount,
     },
     Use {
-        amount: crate::amount::Amount,
+        amount: Amount,
     },
     /// So much of what was returned was used all the same.
     UseReturned {
-        amount: crate::amount::Amount,
+        amount: Amount,
     },
     /// Of what a lost lease has left, so much was used; the rest is returned.
     Resolve {
-        used: crate::amount::Amount,
+        used: Amount,
     },
     Lose,
 }

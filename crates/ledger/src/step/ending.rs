@@ -1,13 +1,13 @@
 //! The writes that end a hold: settled, released, out of time, corrected.
 
-use super::{Asked, SliceCover, Write, small};
+use super::{Asked, Write, small};
 use crate::amount::{Amount, Charge, Delta, Measure};
 use crate::hold::{Ended, Outcome, Sure};
 use crate::posting::{Account, Entry, EntryKind, Unit, entry_of};
 use crate::row::{
     Arrow, Change, Cover, Guard, HoldRow, HoldState, LeaseState, Pot, Quality, UsageRow,
 };
-use crate::write::{Evidence, LeaseThen, LeaseWhen};
+use crate::write::{Evidence, LeaseThen, LeaseWhen, Spend};
 use smallvec::SmallVec;
 use tollkeep_types::HoldId;
 
@@ -48,7 +48,12 @@ pub(super) fn end(ended: &Ended, version: u32) -> Vec<Write> {
     for (number, cover) in ended.slices.iter().enumerate() {
         let charged = ended.outcome.charged(cover.measure, cover.taken);
         if !charged.is_zero() {
-            writes.push(use_slice(ended.hold, small(number), cover, charged));
+            writes.push(Write::Spend(Box::new(Spend {
+                hold: ended.hold,
+                number: small(number),
+                cover: cover.clone(),
+                amount: charged,
+            })));
         }
         let pot = Pot::Window(cover.key);
         let cover = Cover {
@@ -129,54 +134,66 @@ const fn moved(id: HoldId, version: u32, arrow: Arrow) -> Write {
     }
 }
 
-/// Moves a cost from leased to spent, or if the lease is lost from what is in doubt to what is known.
-/// If somebody has said by then that nothing of it was used, the window bears it if its limit allows,
-/// else nobody does.
-fn use_slice(hold: HoldId, number: u8, cover: &SliceCover, amount: Amount) -> Write {
-    let used = |state, then| Write::Lease {
-        id: cover.lease,
-        when: LeaseWhen {
-            epoch: Some(cover.epoch),
-            state: Some(state),
-            ..LeaseWhen::default()
-        },
-        then,
-    };
-    let spent = Delta::up(amount);
-    let again = Write::Window {
-        key: cover.key,
-        change: Change {
-            spent,
-            ..Change::default()
-        },
-        guard: Guard::Fits,
-        bucket: cover.bucket,
-    };
-    let budget = cover.key.budget;
-    let path = (Account::Unresolved(budget), Account::InDoubt(budget));
-    let id = entry_of(hold, EntryKind::Lease, number);
-    let spend = Write::Window {
-        key: cover.key,
-        change: Change {
-            spent,
-            reserved: Delta::NONE,
-            leased: Delta::down(amount),
-        },
-        guard: Guard::Covered,
-        bucket: cover.bucket,
-    };
-    let known = vec![
-        used(LeaseState::Lost, LeaseThen::Use { amount }),
-        Write::Entry(Box::new(Entry::moved(id, EntryKind::Lease, path, amount))),
-    ];
-    let resolved = vec![
-        used(LeaseState::Lost, LeaseThen::UseReturned { amount }),
-        Write::Either(vec![again], Vec::new()),
-    ];
-    Write::Either(
-        vec![used(LeaseState::Active, LeaseThen::Use { amount }), spend],
-        vec![Write::Either(known, resolved)],
-    )
+impl Spend {
+    /// Of a lease that lives, a cost moves from leased to spent.
+    pub(crate) fn of_living(&self) -> [Write; 2] {
+        let amount = self.amount;
+        let leased = Delta::down(amount);
+        [
+            self.used(LeaseState::Active, LeaseThen::Use { amount }),
+            self.spent(leased, Guard::Covered),
+        ]
+    }
+
+    /// Of one that is lost, it moves from what is in doubt to what is known. If somebody has said by then
+    /// that nothing of it was used, the window bears it if its limit allows, else nobody does.
+    pub(crate) fn of_lost(&self) -> Write {
+        let amount = self.amount;
+        let id = entry_of(self.hold, EntryKind::Lease, self.number);
+        let [unresolved, in_doubt] = self.accounts();
+        let entry = Entry::moved(id, EntryKind::Lease, (unresolved, in_doubt), amount);
+        let known = vec![
+            self.used(LeaseState::Lost, LeaseThen::Use { amount }),
+            Write::Entry(Box::new(entry)),
+        ];
+        let again = self.spent(Delta::NONE, Guard::Fits);
+        let resolved = vec![
+            self.used(LeaseState::Lost, LeaseThen::UseReturned { amount }),
+            Write::Either(vec![again], Vec::new()),
+        ];
+        Write::Either(known, resolved)
+    }
+
+    /// The accounts that something moves between where the lease is lost.
+    pub const fn accounts(&self) -> [Account; 2] {
+        let budget = self.cover.key.budget;
+        [Account::Unresolved(budget), Account::InDoubt(budget)]
+    }
+
+    const fn spent(&self, leased: Delta, guard: Guard) -> Write {
+        Write::Window {
+            key: self.cover.key,
+            change: Change {
+                spent: Delta::up(self.amount),
+                reserved: Delta::NONE,
+                leased,
+            },
+            guard,
+            bucket: self.cover.bucket,
+        }
+    }
+
+    fn used(&self, state: LeaseState, then: LeaseThen) -> Write {
+        Write::Lease {
+            id: self.cover.lease,
+            when: LeaseWhen {
+                epoch: Some(self.cover.epoch),
+                state: Some(state),
+                ..LeaseWhen::default()
+            },
+            then,
+        }
+    }
 }
 
 /// Where what a payer paid goes: it is counted as the payer's account is.

@@ -203,11 +203,15 @@ pub(super) fn charge(row: &Row) -> Result<Charge, StoreError> {
 }
 
 /// A charge, measure by measure in a fixed order.
-pub(super) fn charge_text(charge: &Charge) -> String {
-    format!(
-        "[{},{},{},{},{}]",
-        charge.cost, charge.tokens, charge.output_tokens, charge.billable_tokens, charge.requests
-    )
+pub(super) fn charge_text(charge: &Charge) -> Result<String, StoreError> {
+    let amounts = [
+        charge.cost,
+        charge.tokens,
+        charge.output_tokens,
+        charge.billable_tokens,
+        charge.requests,
+    ];
+    row::to_json(&amounts.map(Amount::units))
 }
 
 pub(super) fn charge_of(row: &Row, column: &str) -> Result<Charge, StoreError> {

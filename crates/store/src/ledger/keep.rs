@@ -273,7 +273,7 @@ fn hold_values(kept: &KeptHold) -> Result<[Value; 13], Failure> {
         kept.tenant.to_string().into(),
         row.replica.to_string().into(),
         word(HOLD_STATES, row.state).into(),
-        charge_text(&row.bound).into(),
+        charge_text(&row.bound)?.into(),
         covers_text(&row.covers)?.into(),
         millis(kept.granted_at).into(),
         millis(row.expires_at).into(),

@@ -137,6 +137,14 @@ impl Needs {
             Write::Join { replica, .. } => {
                 self.replicas.insert(*replica);
             }
+            Write::Spend(spend) => {
+                let (key, bucket) = (spend.cover.key, spend.cover.bucket);
+                self.windows.insert(key);
+                self.buckets.extend(bucket.map(|bucket| (key, bucket)));
+                self.leases.insert(spend.cover.lease);
+                let accounts = spend.accounts().into_iter();
+                self.accounts.extend(accounts.filter_map(AccountKey::owned));
+            }
             Write::Either(first, second) => {
                 self.add_writes(first);
                 self.add_writes(second);
@@ -176,6 +184,10 @@ pub(super) fn accounts(
                 into.extend(
                     postings.map(|posting| AccountKey::of(posting.account, tenant, provider)),
                 );
+            }
+            Write::Spend(spend) => {
+                let moved = spend.accounts().into_iter();
+                into.extend(moved.map(|account| AccountKey::of(account, tenant, provider)));
             }
             Write::Either(first, second) => {
                 accounts(first, of, into);

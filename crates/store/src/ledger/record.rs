@@ -218,7 +218,7 @@ fn of_hold(
         common.tenant.of(kept.tenant, |id| id.to_string()).into(),
         millis(at).into(),
         common.quality(row.quality),
-        charge_text(&row.bound).into(),
+        charge_text(&row.bound)?.into(),
     ]);
     into.extend(sums(&row.charge));
     into.extend::<[Value; 4]>([
@@ -242,7 +242,7 @@ pub(super) fn of_call(
         common.tenant.of(record.tenant, |id| id.to_string()).into(),
         millis(at).into(),
         common.quality(record.quality),
-        charge_text(&record.bound).into(),
+        charge_text(&record.bound)?.into(),
     ]);
     into.extend(sums(&record.charge));
     into.extend::<[Value; 4]>(["[]".into(), None::<i64>.into(), false.into(), false.into()]);
