@@ -225,6 +225,8 @@ pub fn surface_of(method: &str, path: &str) -> SurfaceMatch {
     };
     if surface.takes(method) {
         SurfaceMatch::Surface(surface)
+    } else if method == "POST" && gemini::names_verb(path) {
+        SurfaceMatch::Unknown(Dialect::Gemini)
     } else {
         SurfaceMatch::MethodNotAllowed {
             allow: surface.allow(),
@@ -274,6 +276,8 @@ fn unknown(path: &str) -> SurfaceMatch {
         ("/v1/messages", Dialect::Anthropic),
         ("/anthropic", Dialect::Anthropic),
         ("/v1beta", Dialect::Gemini),
+        ("/v1/tunedModels", Dialect::Gemini),
+        ("/v1/cachedContents", Dialect::Gemini),
         ("/v1", Dialect::Chat),
         ("/openai", Dialect::Chat),
     ];
