@@ -228,6 +228,10 @@ pub type Vetting = Pin<Box<dyn Future<Output = Result<EgressUrl, EgressReason>> 
 pub struct Explained {
     /// The canonical path.
     pub path: String,
+    /// The path that policies are asked about, if that is another.
+    pub judged_path: Option<String>,
+    /// The model that the path names, if it does.
+    pub asked: Option<String>,
     /// The code of the refusal, as far as method, path and model decide.
     pub refused: Option<&'static str>,
     /// The methods that the path has, if the one asked about is none of them.
@@ -262,7 +266,7 @@ impl Explained {
             .collect();
         let facts = HeadFacts {
             method,
-            path: &self.path,
+            path: self.judged_path.as_deref().unwrap_or(&self.path),
             fields: std::iter::empty(),
         };
         let denied = |asked| {
@@ -272,7 +276,7 @@ impl Explained {
         match check_head(&policies, &facts) {
             Err(CallRefusal::Method { .. }) => Some("method_not_allowed"),
             Err(CallRefusal::Endpoint) => Some("endpoint_not_found"),
-            _ if model.is_some_and(denied) => Some("model_not_found"),
+            _ if self.asked.as_deref().or(model).is_some_and(denied) => Some("model_not_found"),
             _ => None,
         }
     }

@@ -4,11 +4,12 @@
 use crate::plan::Plan;
 use crate::route::{PlainRoute, allow};
 use crate::served::Served;
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 use tollkeep_config::settings::{Access, Method, RateBy};
-use tollkeep_llm::gemini::model_of;
+use tollkeep_llm::gemini::{judged_path, model_of};
 use tollkeep_llm::{Surface, SurfaceMatch, surface_of};
 use tollkeep_policy::call_policy::CallPolicy;
 use tollkeep_types::path::{PathRules, canonicalize, split_target};
@@ -18,6 +19,10 @@ use tollkeep_types::path::{PathRules, canonicalize, split_target};
 pub struct Explained {
     /// The canonical path.
     pub path: String,
+    /// The path that policies are asked about, if that is another.
+    pub judged_path: Option<String>,
+    /// The model that the path names, if it does.
+    pub asked: Option<String>,
     /// The code of the refusal, if the request has no route.
     pub refused: Option<&'static str>,
     /// The methods that the path has, if the one asked about is none of them.
@@ -91,11 +96,10 @@ impl Plan {
         told.route = Some(Arc::clone(name));
         told.needs_token = true;
         told.body_bytes_max = Some(self.surfaces.body_bytes_max());
-        let path = std::mem::take(&mut told.path);
-        let in_path = model_of(&path);
-        let model = in_path.as_deref().or(model);
-        self.explain_model(surface, model, told);
-        told.path = path;
+        told.judged_path = judged_path(&told.path).map(Cow::into_owned);
+        told.asked = model_of(&told.path).map(Cow::into_owned);
+        let asked = told.asked.clone();
+        self.explain_model(surface, asked.as_deref().or(model), told);
     }
 
     fn explain_model(&self, surface: Surface, model: Option<&str>, told: &mut Explained) {

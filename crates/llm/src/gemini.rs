@@ -30,6 +30,12 @@ pub(crate) fn call_of(path: &str) -> Option<(Surface, &str)> {
     (!model.is_empty()).then_some((surface, model))
 }
 
+/// Whether a path of the models that other dialects list has what Gemini's calls of one end with.
+pub(crate) fn names_verb(path: &str) -> bool {
+    let rest = BELOW.iter().find_map(|below| path.strip_prefix(below));
+    rest.is_some_and(|rest| rest.contains(':'))
+}
+
 /// The canonical path that policies are asked about: those who may list models below `/v1/models`
 /// may not call them there for that.
 pub fn judged_path(path: &str) -> Option<Cow<'_, str>> {

@@ -226,8 +226,7 @@ pub fn surface_of(method: &str, path: &str) -> SurfaceMatch {
     let is_gemini = under(path, "/v1beta");
     if surface.takes(method) {
         SurfaceMatch::Surface(surface)
-    } else if is_gemini && surface == Surface::Model && method == "POST" {
-        // No model, but a call of one that is not served.
+    } else if method == "POST" && gemini::names_verb(path) {
         SurfaceMatch::Unknown(Dialect::Gemini)
     } else {
         SurfaceMatch::MethodNotAllowed {
@@ -288,6 +287,8 @@ fn unknown(path: &str) -> SurfaceMatch {
         ("/v1/messages", Dialect::Anthropic),
         ("/anthropic", Dialect::Anthropic),
         ("/v1beta", Dialect::Gemini),
+        ("/v1/tunedModels", Dialect::Gemini),
+        ("/v1/cachedContents", Dialect::Gemini),
         ("/v1", Dialect::Chat),
         ("/openai", Dialect::Chat),
     ];

@@ -152,6 +152,10 @@ fn what_names_no_call_is_told_in_its_dialect() {
         "/v1beta/models/m:batchGenerateContent",
         "/v1beta/tunedModels/m:generateContent",
         "/v1beta/cachedContents",
+        "/v1/models/m:embedContent",
+        "/v1/models/m:batchEmbedContents",
+        "/v1/tunedModels/m:generateContent",
+        "/v1/cachedContents",
     ] {
         assert_eq!(post(path), SurfaceMatch::Unknown(Dialect::Gemini), "{path}");
         assert_eq!(model_of(path), None, "{path}");

@@ -208,6 +208,8 @@ impl Runtime for Live {
         let told = self.shared.plan.load().explain(method, target, model);
         Explained {
             path: told.path,
+            judged_path: told.judged_path,
+            asked: told.asked,
             refused: told.refused,
             allow: told.allow,
             route: told.route,

@@ -312,10 +312,11 @@ fn no_path_leads_anywhere_but_to_a_model() {
         ("/v1beta/cachedContents", 404),
         ("/v1beta/files/a:download", 404),
         ("/v1alpha/models/a:generateContent", 404),
+        ("/v1/models/a:embedContent", 404),
     ] {
         let answer = ask(&gateway, &token, path);
         assert_eq!(answer.status, status, "{path}: {}", answer.text());
-        if status == 404 && path.starts_with("/v1beta") {
+        if status == 404 && !path.starts_with("/v1alpha") {
             refused(&answer);
         }
     }
@@ -461,4 +462,100 @@ fn refusals_are_in_the_form_of_the_dialect() {
     );
     let (only, token) = served(&origin, "", "llm: { surfaces: [gemini] }\n");
     assert_eq!(ask(&only, &token, GENERATE).status, 200);
+}
+
+// ID-71
+#[test]
+fn a_credential_is_tried_out_where_the_list_of_models_is() {
+    let origin = Origin::start(|_| answer_json(&json!({"models": []})));
+    let (gateway, _) = served(&origin, "", "");
+    let new = json!({"provider": "google", "secret": "AIzaSy-4kfX0wq8Zt2LsV7pQaB3cD5eF7gH9iJ1k"});
+    let (status, made) = gateway.api("POST", "/api/v1/credentials", Some(&new));
+    assert_eq!(status, 201, "{made}");
+    let path = format!("/api/v1/credentials/{}/test", made["id"].as_str().unwrap());
+    let (status, told) = gateway.api("POST", &path, Some(&json!({})));
+    assert_eq!(
+        (status, &told["status_class"]),
+        (200, &json!("2xx")),
+        "{told}"
+    );
+    let asked = origin.last();
+    assert_eq!(
+        (asked.method.as_str(), asked.target.as_str()),
+        ("GET", "/v1beta/models")
+    );
+    assert_eq!(asked.field("x-goog-api-key"), new["secret"].as_str());
+}
+
+// ID-90 LLM-R10
+#[test]
+fn a_call_is_explained_by_the_model_in_its_path() {
+    let origin = Origin::start(answers);
+    let lines = "policy: { denied_models: [gemini-2.5-pro], allowed_endpoints: [/v1beta] }\n";
+    let (gateway, _) = served(&origin, "    models: [\"gemini-*\"]\n", lines);
+    for (path, upstream, refused) in [
+        ("/v1/models/gemini-2.5-flash:generateContent", "google", ""),
+        (
+            "/v1beta/models/gemini-2.5-pro:countTokens",
+            "google",
+            "model_not_found",
+        ),
+        (
+            "/v1beta/models/gpt-4o:generateContent",
+            "",
+            "model_not_found",
+        ),
+        (
+            "/v1beta/models/gemini-2.5-flash:embedContent",
+            "",
+            "endpoint_not_found",
+        ),
+        ("/v1/models", "", "endpoint_not_found"),
+    ] {
+        let method = if path == "/v1/models" { "GET" } else { "POST" };
+        let told = gateway.cli(&["route", "explain", method, path]);
+        let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+        let text = |name: &str| told[name].as_str().unwrap_or_default().to_owned();
+        assert_eq!(
+            (text("upstream"), text("refused")),
+            (upstream.to_owned(), refused.to_owned()),
+            "{path}: {told}"
+        );
+    }
+    assert_eq!(origin.count(), 0);
+}
+
+// LLM-50 LLM-R3 LLM-40
+#[test]
+fn another_credential_is_asked_by_its_own_name_of_the_model() {
+    let origin = Origin::start(|request| match request.field("x-goog-api-key") {
+        Some(UPSTREAM_KEY) => answers(request),
+        _ => {
+            let busy = json!({"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}});
+            vec![chunked_head("text/event-stream"), event(&busy), chunk(b"")]
+        }
+    });
+    let (gateway, token) = served(&origin, "", "");
+    let new = json!({
+        "provider": "google", "secret": "AIzaSy-4kfX0wq8Zt2LsV7pQaB3cD5eF7gH9iJ1k", "priority": 5,
+        "models": [{"name": "gemini-own", "alias": "gemini-2.5-flash"}],
+    });
+    let (status, made) = gateway.api("POST", "/api/v1/credentials", Some(&new));
+    assert_eq!(status, 201, "{made}");
+    let body = BODY.replacen('{', r#"{"model":"models/gemini-2.5-flash","#, 1);
+    let answer = gateway.call(&as_sdk(STREAM, &token, &body));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let sent: Vec<_> = origin
+        .requests()
+        .into_iter()
+        .map(|sent| (sent.json()["model"].clone(), sent.target))
+        .collect();
+    let own = STREAM.replace("gemini-2.5-flash", "gemini-own");
+    assert_eq!(
+        sent,
+        [
+            (json!("models/gemini-own"), own),
+            (json!("models/gemini-2.5-flash"), STREAM.to_owned())
+        ]
+    );
 }
