@@ -226,7 +226,7 @@ pub fn surface_of(method: &str, path: &str) -> SurfaceMatch {
     let is_gemini = under(path, "/v1beta");
     if surface.takes(method) {
         SurfaceMatch::Surface(surface)
-    } else if method == "POST" && gemini::names_verb(path) {
+    } else if method == "POST" && (is_gemini || gemini::names_verb(path)) {
         SurfaceMatch::Unknown(Dialect::Gemini)
     } else {
         SurfaceMatch::MethodNotAllowed {

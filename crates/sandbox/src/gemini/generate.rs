@@ -161,10 +161,10 @@ fn lower_types(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
             for (name, value) in members {
-                match value {
-                    Value::String(word) if name == "type" => *word = word.to_lowercase(),
-                    other => lower_types(other),
+                if let (Value::String(word), "type") = (&mut *value, name.as_str()) {
+                    *word = word.to_lowercase();
                 }
+                lower_types(value);
             }
         }
         Value::Array(items) => items.iter_mut().for_each(lower_types),
