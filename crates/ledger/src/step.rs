@@ -18,6 +18,7 @@ use tollkeep_types::{AccountId, BudgetId, EntryId, HoldId, LeaseId, ReplicaId, W
 
 mod ending;
 mod lost;
+mod spend;
 
 /// What is wanted of a pot, before its window is known.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -221,8 +221,9 @@ fn asked(row: &Row, usage: &UsageRow, truth: Amount) -> Result<Evidence, StoreEr
         });
     }
     let booked = booked.unwrap_or(usage.charge.cost);
-    // Only what its payer is not charged is beyond the bound.
-    let is_capped = usage.charge.cost == usage.bound.cost;
+    // Only what its payer is not charged is beyond the bound, and somebody has seen it.
+    let is_seen = usage.quality == Quality::Estimated;
+    let is_capped = is_seen && usage.charge.cost == usage.bound.cost;
     let overrun = booked.above(without(times, usage.bound.cost));
     let overrun = if is_capped { overrun } else { Amount::ZERO };
     Ok(Evidence {

@@ -96,7 +96,13 @@ impl World {
     }
 
     /// A call from a slice that was cut: so much it seems to have cost.
-    async fn estimated(&mut self, charged: i64, asked: i64) {
+    async fn estimated(&self, charged: i64, asked: i64) {
+        let quality = Quality::Estimated;
+        self.ended(quality, charged, (asked, MOST)).await;
+    }
+
+    /// One that ended so, its upstream asking so much of so much at most.
+    async fn ended(&self, quality: Quality, charged: i64, (asked, most): (i64, i64)) {
         let take = Command::Take {
             lease: LEASE,
             budget: BUDGET,
@@ -109,11 +115,11 @@ impl World {
             bound: of_tokens(BOUND),
             sure: Sure::Bound,
             outcome: Outcome::Settled {
-                quality: Quality::Estimated,
+                quality,
                 actual: of_tokens(charged),
             },
             owed: Some(Owed {
-                bound: amount(MOST),
+                bound: amount(most),
                 actual: amount(asked),
             }),
             slices: smallvec![SliceCover {
@@ -228,7 +234,7 @@ async fn a_call_that_was_killed_is_charged_its_bound_and_then_what_was_asked_wit
 #[tokio::test]
 async fn an_estimate_is_put_right_in_both_amounts() {
     for (name, truth, charged, owed, overrun) in EVIDENCE {
-        let mut world = World::new().await;
+        let world = World::new().await;
         world.estimated(75, 50).await;
         assert_eq!(world.both().await, (75, Some(50)), "{name}");
         // What is found to be more than was booked is no part of what was estimated.
@@ -257,7 +263,7 @@ async fn what_was_no_overrun_is_none_after_it_is_known() {
     for (truth, charged, owed, overrun) in
         [(120, 180, MOST, 20), (60, 90, 60, 0), (230, 345, MOST, 130)]
     {
-        let mut world = World::new().await;
+        let world = World::new().await;
         // It seems to have cost 200, of which its payer is charged the bound.
         world.estimated(300, 200).await;
         assert_eq!(world.both().await, (BOUND, Some(200)), "{truth}");
@@ -278,6 +284,20 @@ async fn what_was_no_overrun_is_none_after_it_is_known() {
             "{truth}"
         );
     }
+}
+
+// LED-3 LED-34
+#[tokio::test]
+async fn a_guess_whose_amounts_were_rounded_up_each_was_no_overrun() {
+    let world = World::new().await;
+    // Half as much again of 101 is more than 150, but of what it was rounded up from it is not.
+    world.ended(Quality::Unknown, BOUND, (101, 101)).await;
+    let books = Books {
+        owed: 33,
+        overrun: 0,
+        spent: 50,
+    };
+    assert_eq!(world.resolved(33).await, (50, Some(33), books));
 }
 
 // LED-1 LED-34

@@ -414,7 +414,9 @@ fn says_it_is_corrected(text: &str) -> bool {
 fn paid(record: &UsageRecord) -> Vec<PaidText> {
     let mut paid = Vec::new();
     for cover in &record.charged {
-        if let Pot::Account(account) = cover.pot {
+        if let Pot::Account(account) = cover.pot
+            && !cover.taken.is_zero()
+        {
             paid.push(PaidText {
                 account: account.to_string(),
                 unit: match cover.measure {

@@ -131,6 +131,7 @@ impl Doctor {
         all.push(open_files());
         all.extend(edge::edge(settings));
         all.push(budgets::budgets(settings));
+        all.push(budgets::outage(settings));
         all.extend(payments::payments(settings, self.online));
         all.extend(inside(loaded.settings)?);
         all.sort_by_key(|found| (found.number, std::cmp::Reverse(found.severity)));

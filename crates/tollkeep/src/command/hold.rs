@@ -45,7 +45,7 @@ pub(crate) struct One {
 pub(crate) struct Settle {
     /// The hold, by id
     hold: String,
-    /// What the call cost, as "$0.0125"
+    /// What its upstream asks for the call, as "$0.0125"; a markup of the call is added
     cost: String,
     #[command(flatten)]
     release: Why,

@@ -316,6 +316,56 @@ fn a_budget_counts_the_tokens_that_it_names_and_no_others() {
     }
 }
 
+// LED-60 LED-64
+#[test]
+fn what_a_token_may_cost_and_how_often_it_may_call_outlast_its_rotation() {
+    let origin = origin();
+    let (gateway, _) = served(&origin, "", "");
+    let made_token = |members: &Value| {
+        let (status, told) = gateway.api("POST", "/api/v1/tokens", Some(members));
+        assert_eq!(status, 201, "{told}");
+        let text = |name: &str| told[name].as_str().unwrap().to_owned();
+        (text("id"), text("secret"))
+    };
+    let rotated = |id: &str| {
+        let (status, told) = gateway.api("POST", &format!("/api/v1/tokens/{id}/rotate"), None);
+        assert!(status < 300, "{told}");
+        told["secret"].as_str().unwrap().to_owned()
+    };
+    // Room for a few calls: 402 names its budget, before and after.
+    let (tid, token) = made_token(&json!({"project": "default"}));
+    let cap =
+        json!({"name": "cap", "scope": {"token": tid}, "limit": "$0.001", "window": "lifetime"});
+    let budget = made(&gateway, &cap);
+    eventually("it is used up", || {
+        let rests = window(&gateway, &budget)["reserved"] == 0;
+        (call(&gateway, &token).status == 402 && rests).then_some(())
+    });
+    assert!(window(&gateway, &budget)["spent"].as_i64() > Some(0));
+    for token in [token, rotated(&tid)] {
+        let refused = call(&gateway, &token);
+        assert_eq!(
+            (refused.status, &*refused.code()),
+            (402, "budget_exhausted")
+        );
+        assert_eq!(refused.field("x-tollkeep-budget"), Some(id(&budget)));
+        assert_eq!(refused.field("x-tollkeep-reset"), None, "it is for life");
+    }
+    // A count of calls: 429, and no budget of anybody.
+    let (tid, token) = made_token(&json!({"project": "default", "max_requests": 3}));
+    assert_eq!(call(&gateway, &token).status, 200);
+    let next = rotated(&tid);
+    for (token, want) in [(&next, 200), (&next, 200), (&next, 429)] {
+        assert_eq!(call(&gateway, token).status, want);
+    }
+    let refused = call(&gateway, &next);
+    assert_eq!(
+        (refused.status, refused.field("x-tollkeep-budget")),
+        (429, None)
+    );
+    assert_eq!(refused.code(), "rate_limit_exceeded");
+}
+
 // LED-60
 #[test]
 fn several_tokens_share_what_a_budget_has() {

@@ -3,7 +3,8 @@
 use super::{Found, Severity, Status};
 use crate::command::client::Client;
 use serde_json::Value;
-use tollkeep_config::settings::Settings;
+use tollkeep_config::settings::{AccessOnFailure, Require, Settings};
+use tollkeep_ledger::lease::TTL_MS;
 
 /// Tokens that are named at most.
 const NAMED_MAX: usize = 5;
@@ -25,6 +26,50 @@ pub(super) fn budgets(settings: &Settings) -> Found {
         why: "without one, whoever has the token spends what the provider allows",
         status,
     }
+}
+
+/// What goes on while the database is away, as the settings have it.
+pub(super) fn outage(settings: &Settings) -> Found {
+    Found {
+        number: 103,
+        severity: Severity::Info,
+        title: "calls go on while the database is away, as far as slices of budgets last",
+        why: "which calls an outage stops first is a choice, and the defaults are careful",
+        status: outlasts(settings),
+    }
+}
+
+fn outlasts(settings: &Settings) -> Status {
+    if settings.store.postgres.is_none() {
+        let why = "the database is a file of this machine";
+        return Status::Skipped(why.to_owned());
+    }
+    let (mut told, mut keys) = (Vec::new(), Vec::new());
+    let (audit, auth) = (&settings.audit, &settings.auth);
+    let waits_for_database = audit.store_in_db && audit.require == Require::All;
+    if audit.enabled && waits_for_database && audit.access_on_failure == AccessOnFailure::Closed {
+        let after = audit.deadline.as_millis();
+        told.push(format!(
+            "all calls are refused after {after} ms, since the audit log has to be there too"
+        ));
+        keys.push("`audit.require: any`");
+    }
+    if let Some(after) = auth.revocation_stale_after {
+        let after = after.as_millis();
+        told.push(format!(
+            "calls with tokens are refused after {after} ms, since nobody knows what was revoked"
+        ));
+        keys.push("`auth.on_stale: open`");
+    }
+    if told.is_empty() {
+        return Status::Pass;
+    }
+    let slices = TTL_MS / 1000;
+    let fix = format!(
+        "to ride it out: {}; budgets with slices then go on for {slices} s at most, strict ones and what is paid are refused at once",
+        keys.join(" and ")
+    );
+    Status::Fail(told.join("; "), fix)
 }
 
 fn look(settings: &Settings) -> anyhow::Result<Status> {
@@ -121,6 +166,53 @@ fn text<'v>(value: &'v Value, member: &str) -> &'v str {
 mod tests {
     use super::*;
     use serde_json::json;
+    use tollkeep_config::LoadRequest;
+
+    fn settings(text: &str) -> Settings {
+        let text = format!("sandbox: {{ upstream: true }}\n{text}");
+        let loaded = tollkeep_config::load_text(&LoadRequest::default(), &text);
+        loaded.unwrap().settings
+    }
+
+    // LED-77
+    #[test]
+    fn what_stops_calls_first_while_the_database_is_away_is_told_as_it_is_set() {
+        let url = "postgres://tollkeep_app:x@127.0.0.1/tollkeep";
+        let jobs = url.replace("_app", "_jobs");
+        let on = |more: &str| {
+            let store = format!(
+                "store: {{ driver: postgres, url: \"{url}\", jobs_url: \"{jobs}\" }}\n{more}"
+            );
+            match outlasts(&settings(&store)) {
+                Status::Fail(told, fix) => told + " | " + &fix,
+                Status::Pass => "nothing".to_owned(),
+                Status::Skipped(why) => why,
+            }
+        };
+        let both = on("audit: { deadline: 300ms }\nauth: { revocation_stale_after: 7s }\n");
+        for told in [
+            "after 300 ms",
+            "after 7000 ms",
+            "audit.require",
+            "auth.on_stale",
+            "60 s",
+        ] {
+            assert!(both.contains(told), "{told}: {both}");
+        }
+        let tokens = on("audit: { require: any }\n");
+        assert!(
+            !tokens.contains("audit") && tokens.contains("after 5000 ms"),
+            "{tokens}"
+        );
+        let audit = on("auth: { on_stale: open }\n");
+        assert!(
+            !audit.contains("tokens") && audit.contains("after 250 ms"),
+            "{audit}"
+        );
+        let neither = "audit: { access_on_failure: open }\nauth: { on_stale: open }\n";
+        assert_eq!(on(neither), "nothing");
+        assert!(matches!(outlasts(&settings("")), Status::Skipped(_)));
+    }
 
     // LED-60
     #[test]
