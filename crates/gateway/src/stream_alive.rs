@@ -8,6 +8,8 @@ use tollkeep_llm::Dialect;
 
 /// A comment, which readers of events pass over.
 const COMMENT: &[u8] = b": keep-alive\n\n";
+/// Empty lines: Google's clients take a comment for an answer that is broken.
+const EMPTY: &[u8] = b"\n\n";
 /// What Anthropic sends itself.
 const PING: &[u8] = b"event: ping\ndata: {\"type\": \"ping\"}\n\n";
 
@@ -26,7 +28,8 @@ impl StreamAlive {
     pub(crate) const fn new(every: Duration, dialect: Dialect) -> Option<Self> {
         let word = match dialect {
             Dialect::Anthropic => PING,
-            Dialect::Chat | Dialect::Responses | Dialect::Gemini => COMMENT,
+            Dialect::Chat | Dialect::Responses => COMMENT,
+            Dialect::Gemini => EMPTY,
             Dialect::Plain => return None,
         };
         if every.is_zero() {

@@ -122,7 +122,7 @@ keys! {
         /// or be answered with a status; after that it goes to the caller as it is. 0: it goes at once.
         head_hold as "head_hold_ms": Duration = millis(0..=60_000).or(ms(10_000)),
         /// After how long without a word the reader of a streamed answer is told that it is not over: by
-        /// a comment, in Anthropic's dialect by `ping`. 0: never.
+        /// a comment, in Anthropic's dialect by `ping`, in Gemini's by empty lines. 0: never.
         keep_alive as "keepalive_s": Duration = seconds(0..=3_600_000).or(ms(15_000)),
         /// A streamed answer in all.
         max as "max_s": Duration = seconds(1_000..=DAY_MS).or(ms(3_600_000)),

@@ -93,7 +93,7 @@ impl Asks {
 
     /// Takes what a part brings beside text: its bytes, or where they are.
     fn blob(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Broken> {
-        let (mut is_image, mut bytes) = (false, 0_u64);
+        let (mut is_image, mut is_other, mut bytes) = (false, false, 0_u64);
         cursor.members(|key, cursor| {
             let key = key_text(key)?;
             if cursor.first() != Some(b'"') {
@@ -101,15 +101,18 @@ impl Asks {
             }
             let text = cursor.string()?;
             match &*camel(&key) {
-                "mimeType" => is_image |= text.to_ascii_lowercase().starts_with("image/"),
+                "mimeType" => {
+                    let image = text.to_ascii_lowercase().starts_with("image/");
+                    is_image |= image;
+                    is_other |= !image;
+                }
                 "fileUri" => self.remote_urls |= text.contains("://"),
                 _ => bytes = bytes.saturating_add(count(text.len())),
             }
             Ok::<_, Broken>(())
         })?;
-        if is_image {
-            self.images = self.images.saturating_add(1);
-        } else {
+        self.images = self.images.saturating_add(u64::from(is_image));
+        if is_other || !is_image {
             self.files = true;
             self.file_bytes = self.file_bytes.saturating_add(bytes);
         }

@@ -118,11 +118,12 @@ impl Reader<'_> {
                 b"text" | b"thought" | b"thoughtSignature" | b"functionCall" => value.skip(),
                 b"functionResponse" => reader.parts_of(value),
                 b"inlineData" => {
-                    let kind = match member_text(value, b"mimeType")? {
-                        Some(kind) => Some(kind),
-                        None => member_text(value, b"mime_type")?,
-                    };
-                    let kind = kind.unwrap_or_default();
+                    let camel = member_text(value, b"mimeType")?;
+                    let snake = member_text(value, b"mime_type")?;
+                    if camel.is_some() && snake.is_some() {
+                        reader.obstacle("`mimeType` has both of its spellings");
+                    }
+                    let kind = camel.or(snake).unwrap_or_default();
                     let is_image = kind.starts_with("image/");
                     if is_image {
                         reader.demand.images = reader.demand.images.saturating_add(1);

@@ -95,6 +95,11 @@ fn features_are_seen_in_both_spellings() {
             "files",
         ),
         (
+            "both kinds",
+            parts(json!([{"inlineData": {"mimeType": "image/png", "mime_type": "audio/wav"}}])),
+            "images:1 files",
+        ),
+        (
             "link",
             parts(json!([{"fileData": {"fileUri": "https://a.example/x.pdf"}}])),
             "files remote",
@@ -281,6 +286,10 @@ fn what_bounds_the_cost_is_read_in_both_spellings() {
         (
             "no cap",
             json!({"generationConfig": {"max_output_tokens": 0}}),
+        ),
+        (
+            "two kinds",
+            json!({"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "mime_type": "image/png"}}]}]}),
         ),
     ] {
         assert!(read(&body).obstacle.is_some(), "{name}");
