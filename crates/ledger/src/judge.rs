@@ -3,6 +3,8 @@
 //! A store hands its rows over, one transaction at a time, and does what the judge says of them. What
 //! is refused is undone by going back to a mark.
 
+mod truth;
+
 use crate::amount::{Amount, Delta};
 use crate::lease::LOST_AFTER_MS;
 use crate::posting::{Account, Entry, EntryKind, Unit};
@@ -154,6 +156,7 @@ fn one<R: Rows>(rows: &mut R, what: &Write) -> Result<(), Refusal> {
         Write::Spend(spend) => {
             write(rows, &spend.of_living()).or_else(|_| one(rows, &spend.of_lost()))
         }
+        Write::Truth(truth) => truth::borne(rows, truth),
         Write::Either(first, second) => write(rows, first).or_else(|_| write(rows, second)),
     }
 }
@@ -215,8 +218,9 @@ fn change_window<R: Rows>(
     };
     let short = match guard {
         Guard::Fits => Refusal::Short(Pot::Window(key)),
-        Guard::Covered => Refusal::Broken,
+        Guard::Covered | Guard::AsFar => Refusal::Broken,
     };
+    let change = row.as_far(change, guard);
     let next = row.changed(change, guard).ok_or(short)?;
     rows.set_window(key, next);
     if let Some(bucket) = bucket.filter(|_| !has_left) {

@@ -14,6 +14,8 @@ pub enum Guard {
     Fits,
     /// Within its ceiling: what was taken becomes something else.
     Covered,
+    /// Of what is spent more, no more than fits.
+    AsFar,
 }
 
 /// Whether a limit is kept or only told of.
@@ -90,11 +92,27 @@ impl WindowRow {
         };
         let taken = row.spent.plus(row.reserved)?.plus(row.leased)?;
         let bound = match (self.enforcement, guard) {
-            (Enforcement::Observe, _) | (Enforcement::Soft, Guard::Covered) => return Some(row),
+            (Enforcement::Observe, _) | (Enforcement::Soft, Guard::Covered | Guard::AsFar) => {
+                return Some(row);
+            }
             (Enforcement::Hard | Enforcement::Soft, Guard::Fits) => row.limit,
-            (Enforcement::Hard, Guard::Covered) => row.ceiling,
+            (Enforcement::Hard, Guard::Covered | Guard::AsFar) => row.ceiling,
         };
         (taken <= bound).then_some(row)
+    }
+
+    /// What of a change is made under a guard.
+    pub fn as_far(&self, change: Change, guard: Guard) -> Change {
+        let room = match (guard, self.enforcement) {
+            (Guard::Fits | Guard::Covered, _) | (Guard::AsFar, Enforcement::Observe) => {
+                return change;
+            }
+            (Guard::AsFar, Enforcement::Hard | Enforcement::Soft) => Delta::up(self.left()),
+        };
+        Change {
+            spent: change.spent.min(room),
+            ..change
+        }
     }
 
     /// Another limit. What is taken already stays taken.
@@ -418,7 +436,7 @@ mod tests {
         #[test]
         fn no_change_takes_a_window_over_its_ceiling(
             limit in 0_i64..1000,
-            changes in proptest::collection::vec((-300_i64..300, -300_i64..300, -300_i64..300, 0_u8..3, 0_i64..1000), 0..30)
+            changes in proptest::collection::vec((-300_i64..300, -300_i64..300, -300_i64..300, 0_u8..4, 0_i64..1000), 0..30)
         ) {
             let amount = |units| Amount::new(units).unwrap();
             let delta = |units: i64| if units < 0 { Delta::down(amount(-units)) } else { Delta::up(amount(units)) };
@@ -428,8 +446,9 @@ mod tests {
                     row = row.limited(amount(limit));
                     continue;
                 }
-                let guard = if kind == 0 { Guard::Fits } else { Guard::Covered };
+                let guard = [Guard::Fits, Guard::Covered, Guard::Covered, Guard::AsFar][usize::from(kind)];
                 let change = Change { spent: delta(spent), reserved: delta(reserved), leased: delta(leased) };
+                let change = row.as_far(change, guard);
                 if let Some(next) = row.changed(change, guard) {
                     row = next;
                 }

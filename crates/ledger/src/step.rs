@@ -19,6 +19,7 @@ use tollkeep_types::{AccountId, BudgetId, EntryId, HoldId, LeaseId, ReplicaId, W
 mod ending;
 mod lost;
 mod spend;
+mod truth;
 
 /// What is wanted of a pot, before its window is known.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -72,12 +73,6 @@ pub struct Asked {
     pub within: Amount,
     pub overrun: Amount,
     pub truth: Amount,
-}
-
-impl Asked {
-    fn booked(&self) -> Amount {
-        self.within.plus(self.overrun).unwrap_or(Amount::MAX)
-    }
 }
 
 /// What the store is asked to do, in one transaction each. Most are ends of calls, thousands a second: what

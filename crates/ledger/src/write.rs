@@ -7,9 +7,10 @@ use crate::amount::{Amount, Charge};
 use crate::hold::SliceCover;
 use crate::posting::Entry;
 use crate::row::{
-    Arrow, Change, Covers, Guard, HoldRow, LeaseRow, LeaseState, Pot, Quality, UsageRow, WindowRow,
+    Arrow, Change, Cover, Covers, Guard, HoldRow, LeaseRow, LeaseState, Pot, Quality, UsageRow, WindowRow,
 };
 use crate::window::{BUCKETS, WindowKey};
+use crate::step::Asked;
 use smallvec::SmallVec;
 use tollkeep_types::{BudgetId, HoldId, LeaseId, ReplicaId, WallMillis};
 
@@ -76,6 +77,9 @@ pub enum Write {
     Join { replica: ReplicaId, boot: u64 },
     /// What a call used of a slice is spent, whatever has become of the lease.
     Spend(Box<Spend>),
+    /// What a call really cost: what is more than its pots were charged they bear as far as they can, and
+    /// nobody the rest.
+    Truth(Box<Truth>),
     /// The first list, or if a write of it is refused the second in its place.
     Either(Vec<Self>, Vec<Self>),
 }
@@ -89,6 +93,20 @@ pub struct Spend {
     pub number: u8,
     pub cover: SliceCover,
     pub amount: Amount,
+}
+
+/// What a call really cost, after something else was written down.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Truth {
+    pub hold: HoldId,
+    /// What it costs its payer.
+    pub cost: Amount,
+    /// The pots that were charged too little, by their numbers, and how much.
+    pub raises: SmallVec<[(u8, Cover, Amount); 4]>,
+    /// The most that another pot bears of the cost; nothing where none of them counts money.
+    pub borne: Option<Amount>,
+    /// What its upstream asks, and what was booked of that; nothing of what is owed to no upstream.
+    pub asked: Option<Asked>,
 }
 
 /// Who says what a call cost, after it was written down.

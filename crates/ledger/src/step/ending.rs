@@ -5,7 +5,7 @@ use crate::amount::{Amount, Charge, Delta, Measure};
 use crate::hold::{Ended, Outcome, Sure};
 use crate::posting::{Account, Entry, EntryKind, Unit, entry_of};
 use crate::row::{Arrow, Change, Cover, Guard, HoldRow, HoldState, Pot, Quality, UsageRow};
-use crate::write::{Evidence, Spend};
+use crate::write::{Evidence, Spend, Truth};
 use smallvec::SmallVec;
 use tollkeep_types::HoldId;
 
@@ -133,7 +133,7 @@ const fn moved(id: HoldId, version: u32, arrow: Arrow) -> Write {
 }
 
 /// Where what a payer paid goes: it is counted as the payer's account is.
-const fn revenue_of(cover: &Cover) -> Account {
+pub(super) const fn revenue_of(cover: &Cover) -> Account {
     Account::Revenue(Unit::of(cover.measure))
 }
 
@@ -352,8 +352,8 @@ pub(super) fn expire(hold: &HoldRow) -> Vec<Write> {
     writes
 }
 
-/// Evidence from outside. Downward it goes back to each pot; upward each pot bears it if its limit
-/// allows, else nobody does.
+/// Evidence from outside. Downward it goes back to each pot; upward each pot bears it as far as its limit
+/// allows, and the rest nobody.
 pub(super) fn correct(usage: &UsageRow, actual: &Charge, asked: Option<&Asked>) -> Vec<Write> {
     let mut writes = vec![Write::CorrectUsage {
         hold: usage.hold,
@@ -364,48 +364,34 @@ pub(super) fn correct(usage: &UsageRow, actual: &Charge, asked: Option<&Asked>) 
     if let Some(version) = usage.row {
         writes.push(moved(usage.hold, version, Arrow::Adjust));
     }
-    let is_price = usage.bound.is_price();
     // Without another word its upstream asks what is charged.
     let same = Asked {
         within: usage.charge.cost,
         overrun: Amount::ZERO,
         truth: actual.cost,
     };
-    let asked = *asked.unwrap_or(&same);
-    if !is_price {
-        let excess = asked.booked().above(asked.truth);
-        let of_overrun = excess.min(asked.overrun);
-        no_overrun(usage.hold, of_overrun, &mut writes);
-        let truth = asked.within.above(excess.above(of_overrun));
-        cost_correction(usage.hold, asked.within, truth, &mut writes);
-    }
+    let mut truth = Truth {
+        hold: usage.hold,
+        cost: actual.cost,
+        raises: SmallVec::new(),
+        borne: None,
+        asked: (!usage.bound.is_price()).then(|| *asked.unwrap_or(&same)),
+    };
     for (number, cover) in usage.charged.iter().enumerate() {
         let number = small(number);
-        let truth = actual.of(cover.measure);
-        if truth <= cover.taken {
-            give_back(usage.hold, number, (cover, truth), &mut writes);
+        let wanted = actual.of(cover.measure);
+        if wanted > cover.taken {
+            let more = wanted.above(cover.taken);
+            truth.raises.push((number, *cover, more));
             continue;
         }
-        let more = truth.above(cover.taken);
-        let bears = raise(usage.hold, number, cover, more);
-        writes.push(Write::Either(vec![bears], Vec::new()));
+        give_back(usage.hold, number, (cover, wanted), &mut writes);
+        if cover.measure == Measure::Cost {
+            truth.borne = Some(wanted);
+        }
     }
-    let more = asked.truth.above(asked.booked());
-    if !is_price {
-        more_cost(usage.hold, more, Account::Overrun, &mut writes);
-    }
+    writes.push(Write::Truth(Box::new(truth)));
     writes
-}
-
-/// Of what was an overrun, so much was none.
-fn no_overrun(hold: HoldId, excess: Amount, writes: &mut Vec<Write>) {
-    if !excess.is_zero() {
-        let id = entry_of(hold, EntryKind::Correct, 131);
-        let path = (Account::Overrun, Account::Payable);
-        let entry = Entry::moved(id, EntryKind::Correct, path, excess);
-        let original = entry_of(hold, EntryKind::Settle, 129);
-        writes.push(Write::Entry(Box::new(entry.correcting(original))));
-    }
 }
 
 /// The upstream did more than was written down.
@@ -414,27 +400,6 @@ fn more_cost(hold: HoldId, more: Amount, to: Account, writes: &mut Vec<Write>) {
         let id = entry_of(hold, EntryKind::Correct, 129);
         let entry = Entry::moved(id, EntryKind::Correct, (Account::Payable, to), more);
         writes.push(Write::Entry(Box::new(entry)));
-    }
-}
-
-fn raise(hold: HoldId, number: u8, cover: &Cover, more: Amount) -> Write {
-    match cover.pot {
-        Pot::Window(key) => Write::Window {
-            key,
-            change: Change {
-                spent: Delta::up(more),
-                ..Change::default()
-            },
-            guard: Guard::Fits,
-            bucket: cover.bucket,
-        },
-        Pot::Account(account) => {
-            let id = entry_of(hold, EntryKind::Correct, number);
-            let path = (Account::Credit(account), revenue_of(cover));
-            let original = entry_of(hold, EntryKind::Settle, number);
-            let entry = Entry::moved(id, EntryKind::Correct, path, more);
-            Write::Entry(Box::new(entry.correcting(original)))
-        }
     }
 }
 

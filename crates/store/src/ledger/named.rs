@@ -145,6 +145,17 @@ impl Needs {
                 let accounts = spend.accounts().into_iter();
                 self.accounts.extend(accounts.filter_map(AccountKey::owned));
             }
+            Write::Truth(truth) => {
+                for (_, cover, _) in &truth.raises {
+                    if let Pot::Window(key) = cover.pot {
+                        self.windows.insert(key);
+                        self.buckets.extend(cover.bucket.map(|bucket| (key, bucket)));
+                    }
+                }
+                self.entries.extend(truth.entries());
+                self.accounts
+                    .extend(truth.accounts().filter_map(AccountKey::owned));
+            }
             Write::Either(first, second) => {
                 self.add_writes(first);
                 self.add_writes(second);
@@ -188,6 +199,13 @@ pub(super) fn accounts(
             Write::Spend(spend) => {
                 let moved = spend.accounts().into_iter();
                 into.extend(moved.map(|account| AccountKey::of(account, tenant, provider)));
+            }
+            Write::Truth(truth) => {
+                into.extend(
+                    truth
+                        .accounts()
+                        .map(|account| AccountKey::of(account, tenant, provider)),
+                );
             }
             Write::Either(first, second) => {
                 accounts(first, of, into);

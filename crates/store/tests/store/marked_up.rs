@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tollkeep_ledger::amount::{Charge, Measure};
 use tollkeep_ledger::hold::{Ended, Outcome, Owed, SliceCover, Sure};
 use tollkeep_ledger::row::{HoldState, Quality};
-use tollkeep_ledger::step::{Command, Grant, Wish, WishFrom};
+use tollkeep_ledger::step::{Command, Grant, LeaseRef, Wish, WishFrom};
 use tollkeep_ledger::window::Window;
 use tollkeep_store::ledger::{CallRecord, Job, Ledger, UsageFilter, UsageRecord};
 use tollkeep_store::{Conflict, StoreError};
@@ -195,18 +195,18 @@ impl World {
     }
 }
 
-/// Evidence, what is charged by it, and what is owed within the bound and beyond.
-const EVIDENCE: &[(&str, i64, i64, i64, i64)] = &[
-    ("it was less, and half a unit more", 33, 50, 33, 0),
-    ("nothing", 0, 0, 0, 0),
-    ("as much as could be", MOST, BOUND, MOST, 0),
-    ("more than could be", 121, 182, MOST, 21),
+/// Evidence, and what is charged by it: the budget has room for all of it, so nothing is nobody's.
+const EVIDENCE: &[(&str, i64, i64)] = &[
+    ("it was less, and half a unit more", 33, 50),
+    ("nothing", 0, 0),
+    ("as much as could be", MOST, BOUND),
+    ("more than could be", 121, 182),
 ];
 
 // LED-34 LED-52
 #[tokio::test]
 async fn a_call_that_was_killed_is_charged_its_bound_and_then_what_was_asked_with_the_markup() {
-    for (name, truth, charged, owed, overrun) in EVIDENCE {
+    for (name, truth, charged) in EVIDENCE {
         let mut world = World::new().await;
         world.killed().await;
         assert_eq!(world.both().await, (BOUND, Some(MOST)), "{name}");
@@ -217,8 +217,8 @@ async fn a_call_that_was_killed_is_charged_its_bound_and_then_what_was_asked_wit
         };
         assert_eq!(world.books().await, most, "{name}: no markup is owed");
         let books = Books {
-            owed: *owed,
-            overrun: *overrun,
+            owed: *truth,
+            overrun: 0,
             spent: *charged,
         };
         let asked = (*truth > 0).then_some(*truth);
@@ -233,19 +233,13 @@ async fn a_call_that_was_killed_is_charged_its_bound_and_then_what_was_asked_wit
 // LED-34 LED-52
 #[tokio::test]
 async fn an_estimate_is_put_right_in_both_amounts() {
-    for (name, truth, charged, owed, overrun) in EVIDENCE {
+    for (name, truth, charged) in EVIDENCE {
         let world = World::new().await;
         world.estimated(75, 50).await;
         assert_eq!(world.both().await, (75, Some(50)), "{name}");
-        // What is found to be more than was booked is no part of what was estimated.
-        let more = truth - 50;
-        let (owed, overrun) = match more {
-            1.. => (50, more),
-            _ => (*owed, *overrun),
-        };
         let books = Books {
-            owed,
-            overrun,
+            owed: *truth,
+            overrun: 0,
             spent: *charged,
         };
         let asked = (*truth > 0).then_some(*truth);
@@ -260,9 +254,7 @@ async fn an_estimate_is_put_right_in_both_amounts() {
 // LED-34 LED-53
 #[tokio::test]
 async fn what_was_no_overrun_is_none_after_it_is_known() {
-    for (truth, charged, owed, overrun) in
-        [(120, 180, MOST, 20), (60, 90, 60, 0), (230, 345, MOST, 130)]
-    {
+    for (truth, charged) in [(120, 180), (60, 90), (230, 345)] {
         let world = World::new().await;
         // It seems to have cost 200, of which its payer is charged the bound.
         world.estimated(300, 200).await;
@@ -274,8 +266,8 @@ async fn what_was_no_overrun_is_none_after_it_is_known() {
         };
         assert_eq!(world.books().await, beyond, "{truth}");
         let books = Books {
-            owed,
-            overrun,
+            owed: truth,
+            overrun: 0,
             spent: charged,
         };
         assert_eq!(
@@ -283,6 +275,43 @@ async fn what_was_no_overrun_is_none_after_it_is_known() {
             (charged, Some(truth), books),
             "{truth}"
         );
+    }
+}
+
+// LED-52
+#[tokio::test]
+async fn evidence_of_more_is_borne_as_far_as_the_limit_goes() {
+    for (name, room, truth, owed, overrun, spent) in [
+        ("all", 75, 100, 100, 0, 150),
+        ("a part", 30, 100, 70, 30, 105),
+        ("nothing", 0, 100, 50, 50, 75),
+        ("less", 0, 40, 40, 0, 60),
+    ] {
+        let world = World::new().await;
+        world.estimated(75, 50).await;
+        let back = Command::Return {
+            lease: LeaseRef {
+                id: LEASE,
+                key: key(0),
+                epoch: 1,
+                serial: 0,
+            },
+            amount: amount(1_000 - 75),
+        };
+        done(&world.ledger, job(back)).await;
+        let limit = Command::Limit {
+            budget: BUDGET,
+            limit: amount(75 + room),
+        };
+        done(&world.ledger, job(limit)).await;
+        let books = Books {
+            owed,
+            overrun,
+            spent,
+        };
+        let (charged, asked, booked) = world.resolved(truth).await;
+        assert_eq!((charged, asked), (truth * 3 / 2, Some(truth)), "{name}");
+        assert_eq!(booked, books, "{name}");
     }
 }
 
