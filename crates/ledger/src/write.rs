@@ -7,10 +7,11 @@ use crate::amount::{Amount, Charge};
 use crate::hold::SliceCover;
 use crate::posting::Entry;
 use crate::row::{
-    Arrow, Change, Cover, Covers, Guard, HoldRow, LeaseRow, LeaseState, Pot, Quality, UsageRow, WindowRow,
+    Arrow, Change, Cover, Covers, Guard, HoldRow, LeaseRow, LeaseState, Pot, Quality, UsageRow,
+    WindowRow,
 };
-use crate::window::{BUCKETS, WindowKey};
 use crate::step::Asked;
+use crate::window::{BUCKETS, WindowKey};
 use smallvec::SmallVec;
 use tollkeep_types::{BudgetId, HoldId, LeaseId, ReplicaId, WallMillis};
 

@@ -88,10 +88,13 @@ impl Truth {
 
     /// The accounts that something may move between.
     pub fn accounts(&self) -> impl Iterator<Item = Account> {
-        let of_payers = self.raises.iter().filter_map(|(_, cover, _)| match cover.pot {
-            Pot::Account(account) => Some([Account::Credit(account), revenue_of(cover)]),
-            Pot::Window(_) => None,
-        });
+        let of_payers = self
+            .raises
+            .iter()
+            .filter_map(|(_, cover, _)| match cover.pot {
+                Pot::Account(account) => Some([Account::Credit(account), revenue_of(cover)]),
+                Pot::Window(_) => None,
+            });
         let of_upstream = [Account::Payable, Account::UpstreamCost, Account::Overrun];
         of_payers.flatten().chain(of_upstream)
     }
@@ -124,15 +127,45 @@ mod tests {
     fn as_much_is_borne_of_what_is_asked_as_of_what_is_paid() {
         let big = i64::MAX / 2;
         for (name, (within, overrun, truth), (cost, borne), want) in [
-            ("more, and all borne", (50, 0, 100), (150, Some(150)), (100, 0)),
-            ("a part, rounded down", (50, 0, 100), (150, Some(100)), (66, 34)),
+            (
+                "more, and all borne",
+                (50, 0, 100),
+                (150, Some(150)),
+                (100, 0),
+            ),
+            (
+                "a part, rounded down",
+                (50, 0, 100),
+                (150, Some(100)),
+                (66, 34),
+            ),
             ("none of it", (0, 0, 100), (150, Some(0)), (0, 100)),
             ("less", (100, 0, 40), (60, Some(60)), (40, 0)),
             ("nothing", (100, 0, 0), (0, Some(0)), (0, 0)),
-            ("no overrun any more", (100, 100, 120), (180, Some(180)), (120, 0)),
-            ("less of an overrun", (100, 100, 120), (180, Some(150)), (100, 20)),
-            ("nobody counts money: more", (100, 20, 130), (130, None), (100, 30)),
-            ("nobody counts money: less", (100, 20, 90), (90, None), (90, 0)),
+            (
+                "no overrun any more",
+                (100, 100, 120),
+                (180, Some(180)),
+                (120, 0),
+            ),
+            (
+                "less of an overrun",
+                (100, 100, 120),
+                (180, Some(150)),
+                (100, 20),
+            ),
+            (
+                "nobody counts money: more",
+                (100, 20, 130),
+                (130, None),
+                (100, 30),
+            ),
+            (
+                "nobody counts money: less",
+                (100, 20, 90),
+                (90, None),
+                (90, 0),
+            ),
             ("large", (0, 0, big), (big, Some(1)), (1, big - 1)),
         ] {
             let truth = Truth {

@@ -9,7 +9,7 @@ use tollkeep_ledger::posting::EntryKind;
 use tollkeep_ledger::row::Pot;
 use tollkeep_ledger::step::{Command, WishFrom};
 use tollkeep_ledger::window::WindowKey;
-use tollkeep_ledger::write::Write;
+use tollkeep_ledger::write::{Truth, Write};
 use tollkeep_types::{BudgetId, EntryId, HoldId, LeaseId, ReplicaId, TenantId, WallMillis};
 
 /// Keys of rows to be loaded.
@@ -145,22 +145,25 @@ impl Needs {
                 let accounts = spend.accounts().into_iter();
                 self.accounts.extend(accounts.filter_map(AccountKey::owned));
             }
-            Write::Truth(truth) => {
-                for (_, cover, _) in &truth.raises {
-                    if let Pot::Window(key) = cover.pot {
-                        self.windows.insert(key);
-                        self.buckets.extend(cover.bucket.map(|bucket| (key, bucket)));
-                    }
-                }
-                self.entries.extend(truth.entries());
-                self.accounts
-                    .extend(truth.accounts().filter_map(AccountKey::owned));
-            }
+            Write::Truth(truth) => self.add_truth(truth),
             Write::Either(first, second) => {
                 self.add_writes(first);
                 self.add_writes(second);
             }
         }
+    }
+
+    fn add_truth(&mut self, truth: &Truth) {
+        for (_, cover, _) in &truth.raises {
+            if let Pot::Window(key) = cover.pot {
+                self.windows.insert(key);
+                self.buckets
+                    .extend(cover.bucket.map(|bucket| (key, bucket)));
+            }
+        }
+        self.entries.extend(truth.entries());
+        let owned = truth.accounts().filter_map(AccountKey::owned);
+        self.accounts.extend(owned);
     }
 
     /// What the answer shows.

@@ -35,7 +35,9 @@ fn books(writes: &[Write]) -> Vec<(Account, i64)> {
     let mut entries = Vec::new();
     for write in writes {
         if let Write::Entry(entry) = write {
-            entries.push(entry);
+            entries.push((**entry).clone());
+        } else if let Write::Truth(truth) = write {
+            entries.extend(truth.booked(truth.borne));
         }
     }
     for posting in entries.iter().flat_map(|entry| entry.postings()) {
