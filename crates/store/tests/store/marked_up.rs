@@ -205,49 +205,37 @@ const EVIDENCE: &[(&str, i64, i64)] = &[
 
 // LED-34 LED-52
 #[tokio::test]
-async fn a_call_that_was_killed_is_charged_its_bound_and_then_what_was_asked_with_the_markup() {
+async fn a_call_of_unknown_cost_is_charged_what_was_asked_with_the_markup() {
     for (name, truth, charged) in EVIDENCE {
-        let mut world = World::new().await;
-        world.killed().await;
-        assert_eq!(world.both().await, (BOUND, Some(MOST)), "{name}");
-        let most = Books {
-            owed: MOST,
-            overrun: 0,
-            spent: BOUND,
-        };
-        assert_eq!(world.books().await, most, "{name}: no markup is owed");
-        let books = Books {
-            owed: *truth,
-            overrun: 0,
-            spent: *charged,
-        };
-        let asked = (*truth > 0).then_some(*truth);
-        assert_eq!(
-            world.resolved(*truth).await,
-            (*charged, asked, books),
-            "{name}"
-        );
-    }
-}
-
-// LED-34 LED-52
-#[tokio::test]
-async fn an_estimate_is_put_right_in_both_amounts() {
-    for (name, truth, charged) in EVIDENCE {
-        let world = World::new().await;
-        world.estimated(75, 50).await;
-        assert_eq!(world.both().await, (75, Some(50)), "{name}");
-        let books = Books {
-            owed: *truth,
-            overrun: 0,
-            spent: *charged,
-        };
-        let asked = (*truth > 0).then_some(*truth);
-        assert_eq!(
-            world.resolved(*truth).await,
-            (*charged, asked, books),
-            "{name}"
-        );
+        for killed in [true, false] {
+            let mut world = World::new().await;
+            let (was_charged, was_asked) = if killed {
+                world.killed().await;
+                (BOUND, MOST)
+            } else {
+                world.estimated(75, 50).await;
+                (75, 50)
+            };
+            let name = format!("{name}, killed: {killed}");
+            assert_eq!(world.both().await, (was_charged, Some(was_asked)), "{name}");
+            let before = Books {
+                owed: was_asked,
+                overrun: 0,
+                spent: was_charged,
+            };
+            assert_eq!(world.books().await, before, "{name}: no markup is owed");
+            let books = Books {
+                owed: *truth,
+                overrun: 0,
+                spent: *charged,
+            };
+            let asked = (*truth > 0).then_some(*truth);
+            assert_eq!(
+                world.resolved(*truth).await,
+                (*charged, asked, books),
+                "{name}"
+            );
+        }
     }
 }
 
